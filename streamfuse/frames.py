@@ -99,7 +99,7 @@ class Frame:
         if self.modality is Modality.RGB:
             good, rule = len(shape) == 3 and shape[2] == 3 and dtype == np.uint8, "H W 3 uint8"
         else:
-            good, rule = len(shape) == 2 and dtype in (np.uint8, np.uint16), "H W uint8 or uint16"
+            good, rule = len(shape) == 2 and (dtype == np.uint8 or dtype == np.uint16), "H W uint8 or uint16"
         if not good:
             raise ValueError(f"a {self.modality.value} frame must be {rule}, found shape {shape} {dtype}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ fused: FusedFrame complete; sent: handed to the socket; received: in the consume
 def stage_durations_ns(stamps: Stamps) -> dict[str, int]:
     """Duration of every stage that has a stamp, from the nearest stamp before it; their sum is last minus first."""
     present = [(stage, stamps[stage]) for stage in STAGES if stage in stamps]
-    return {stage: at - before for (_, before), (stage, at) in zip(present, present[1:], strict=False)}
+    return {stage: at - before for (_, before), (stage, at) in itertools.pairwise(present)}
 
 
 def percentile_summary(values_ns: Sequence[int] | Iterable[int]) -> dict[str, float | int | None]:
