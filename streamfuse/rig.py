@@ -1,0 +1,192 @@
+"""Rig: how the two cameras of one rig see each other, as a calibration measured it; reads and writes rig files.
+
+A full rig has both lenses, `rgb_from_thermal` and a working depth; a planar rig has only a homography (or an affine)
+from thermal pixels to RGB pixels. Knows nothing of frames, maps or how the numbers were measured.
+
+Convention: pixel centres at integers, x right, y down; lengths in metres; sizes are (width, height).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from streamfuse.errors import UserError
+from streamfuse.frames import Size
+from streamfuse.lens import Floats, Lens, Matrix3, PixelSize, Pose
+from streamfuse.yamlfile import read_yaml, write_yaml
+
+__all__ = ["Lens", "Pose", "Rig"]
+
+REMARKS = {"name", "made_on", "notes"}
+"""Fields that change no output; they do not count for the content hash."""
+UNSTATED = (0, 0)
+
+
+class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """One calibrated pair of cameras. `calibration/README.md` explains the file field by field.
+
+    `thermal_size` and `rgb_size` are the images the rig was measured on: taken from the lenses of a full rig, stated
+    for a planar one. `residual_px` is the RMS distance, in RGB pixels at the working depth, that the calibration left.
+    """
+
+    name: str = Field(min_length=1)
+    thermal_size: PixelSize = UNSTATED
+    rgb_size: PixelSize = UNSTATED
+    thermal: Lens | None = None
+    rgb: Lens | None = None
+    rgb_from_thermal: Pose | None = None
+    rgb_from_thermal_homography: Matrix3 | None = None
+    working_depth_m: float | None = Field(default=None, gt=0, allow_inf_nan=True)
+    thermal_delay_ms: float = 0.0
+    residual_px: float | None = Field(default=None, ge=0)
+    made_on: date | None = None
+    notes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_from_lenses(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        known = cast("dict[str, Any]", fields)
+        sizes = {f"{name}_size": _lens_size(known.get(name)) for name in ("thermal", "rgb")}
+        return {**{name: size for name, size in sizes.items() if size is not None}, **known}
+
+    @field_validator("rgb_from_thermal_homography", mode="before")
+    @classmethod
+    def _affine_is_homography(cls, matrix: Any) -> Any:
+        rows = cast("list[Any]", matrix) if isinstance(matrix, (list, tuple)) else []
+        return [*rows, (0.0, 0.0, 1.0)] if len(rows) == 2 else matrix
+
+    @model_validator(mode="after")
+    def _complete(self) -> Rig:
+        full = {"thermal": self.thermal, "rgb": self.rgb, "rgb_from_thermal": self.rgb_from_thermal}
+        if self.rgb_from_thermal_homography is not None:
+            given = ", ".join(name for name, value in full.items() if value is not None)
+            if given:
+                raise ValueError(
+                    f"a planar rig has rgb_from_thermal_homography and no {given}; keep one of the two kinds"
+                )
+            self._check_planar()
+            return self
+        full["working_depth_m"] = cast(Any, self.working_depth_m)
+        missing = ", ".join(name for name, value in full.items() if value is None)
+        if missing:
+            raise ValueError(
+                f"a full rig needs thermal, rgb, rgb_from_thermal and working_depth_m, missing: {missing}; "
+                "a rig with only a pixel-to-pixel matrix states rgb_from_thermal_homography instead"
+            )
+        self._check_sizes()
+        return self
+
+    def _check_sizes(self) -> None:
+        for name, size, lens in (("thermal", self.thermal_size, self.thermal), ("rgb", self.rgb_size, self.rgb)):
+            if lens is not None and size != lens.size:
+                raise ValueError(f"{name}_size is {_x(size)} and {name}.size is {_x(lens.size)}; leave {name}_size out")
+
+    def _check_planar(self) -> None:
+        unstated = [name for name in ("thermal_size", "rgb_size") if getattr(self, name) == UNSTATED]
+        if unstated:
+            raise ValueError(f"a planar rig states the image sizes it was measured on, missing: {', '.join(unstated)}")
+        matrix = np.array(self.rgb_from_thermal_homography)
+        if np.linalg.cond(matrix / np.abs(matrix).max(initial=1e-300)) > 1e12:
+            raise ValueError(
+                "rgb_from_thermal_homography is singular: it maps the thermal image onto a line or a point"
+            )
+        width, height = self.thermal_size
+        corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]])
+        weights = corners @ matrix[2]
+        if weights.min() * weights.max() <= 0:
+            raise ValueError("the horizon of rgb_from_thermal_homography crosses the thermal image; measure it again")
+
+    @property
+    def planar(self) -> bool:
+        return self.rgb_from_thermal_homography is not None
+
+    @property
+    def homography(self) -> Floats | None:
+        """3x3 rgb_from_thermal of a planar rig, its sign such that the last coordinate is positive in the image."""
+        if self.rgb_from_thermal_homography is None:
+            return None
+        matrix = np.array(self.rgb_from_thermal_homography)
+        middle = np.array([(self.thermal_size[0] - 1) / 2, (self.thermal_size[1] - 1) / 2, 1])
+        return matrix * np.sign(matrix[2] @ middle)
+
+    @property
+    def thermal_delay_ns(self) -> int:
+        """How much later the thermal camera stamps the same instant; subtract it from thermal capture times."""
+        return round(self.thermal_delay_ms * 1_000_000)
+
+    @property
+    def content_hash(self) -> str:
+        """12 hex digits over everything that changes an output; formatting, key order and remarks do not count."""
+        content = json.dumps(self.model_dump(exclude=REMARKS), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Rig:
+        """The rig of a YAML file. Raises UserError naming file, key, what was found and what is allowed."""
+        return read_yaml(Path(path), cls, "rig file")
+
+    def save(self, path: str | Path) -> None:
+        """Write a rig file that `load` reads back to an equal rig."""
+        derived = set[str]() if self.planar else {"thermal_size", "rgb_size"}
+        write_yaml(Path(path), self.model_dump(exclude=derived, exclude_none=True, exclude_defaults=True))
+
+    @classmethod
+    def identity(cls, thermal_size: Size, rgb_size: Size, name: str = "identity") -> Rig:
+        """A planar rig that stretches the thermal image over the whole RGB image, outer pixel edge on outer pixel edge.
+
+        What registered still images need. Its residual is unknown, so its alignment carries confidence 0.
+        """
+        stretch = _rows(_stretch(thermal_size, rgb_size))
+        return cls(name=name, thermal_size=thermal_size, rgb_size=rgb_size, rgb_from_thermal_homography=stretch)
+
+    def scaled(self, thermal_size: Size, rgb_size: Size) -> Rig:
+        """The same rig for streams resampled by a whole factor (up or down). Raises UserError where it is not one."""
+        for stream, measured, asked in (("thermal", self.thermal_size, thermal_size), ("RGB", self.rgb_size, rgb_size)):
+            if not _whole_factor(measured, asked):
+                raise UserError(
+                    f"rig {self.name} was measured on {stream} {_x(measured)} and cannot be scaled to {_x(asked)}: "
+                    "width and height must change by the same whole factor; calibrate at this size"
+                )
+        sizes = {"thermal_size": thermal_size, "rgb_size": rgb_size}
+        if self.thermal is not None and self.rgb is not None:
+            lenses = {"thermal": self.thermal.scaled(thermal_size), "rgb": self.rgb.scaled(rgb_size)}
+            return self.model_copy(update={**sizes, **lenses})
+        thermal_from_measured = _stretch(self.thermal_size, thermal_size)
+        matrix = (
+            _stretch(self.rgb_size, rgb_size) @ cast(Floats, self.homography) @ np.linalg.inv(thermal_from_measured)
+        )
+        return self.model_copy(update={**sizes, "rgb_from_thermal_homography": _rows(matrix)})
+
+
+def _lens_size(lens: Any) -> Any:
+    if isinstance(lens, Lens):
+        return lens.size
+    return cast("dict[str, Any]", lens).get("size") if isinstance(lens, dict) else None
+
+
+def _whole_factor(one: Size, other: Size) -> bool:
+    small, large = sorted((one, other))
+    return large[0] % small[0] == 0 and (large[0] // small[0]) * small[1] == large[1]
+
+
+def _stretch(source: Size, target: Size) -> Floats:
+    """3x3 target_from_source of a resampled image, half-pixel convention."""
+    sx, sy = target[0] / source[0], target[1] / source[1]
+    return np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5], [0, 0, 1]])
+
+
+def _rows(matrix: Floats) -> Matrix3:
+    return cast(Matrix3, tuple(tuple(float(value) for value in row) for row in matrix))
+
+
+def _x(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
