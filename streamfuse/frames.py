@@ -65,6 +65,7 @@ class Reason(str, Enum):
     SHUTDOWN = "shutdown"  # in flight when the run ended
     SUPERSEDED = "superseded"  # a newer output took its place before the socket was ready
     FAILED = "failed"  # the engine failed on it
+    LONE = "lone"  # an output of one modality where only pairs were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,7 @@ class FusedFrame:
     capture_error_ns: int = 0
     recording_ns: int | None = None
     wall_ns: int | None = None
+    name: str = ""
     engine: str = ""
     model: str = ""
     calibration: str = ""
