@@ -52,35 +52,45 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 
 def _explain_one(one: ErrorDetails, model: type[BaseModel]) -> str:
-    path = one["loc"]
-    key = ".".join(str(part) for part in path)
-    if one["type"] == "extra_forbidden":
-        return f"unknown key `{key}`{_hint(path, model)}"
-    if one["type"] == "missing":
+    path, kind = one["loc"], one["type"]
+    key = ".".join(str(part) for part in path if part not in _tags(model))
+    if kind == "extra_forbidden":
+        return f"unknown key `{key}` = {_short(one['input'])}{_hint(path, model)}"
+    if kind == "missing":
         return f"`{key}` is missing"
-    if one["type"] == "value_error":
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _explain_tag(key, one, model)
+    if kind == "value_error":
         reason = one["msg"].removeprefix("Value error, ")
         return f"`{key}`: {reason}" if key else reason
     return f"`{key}` = {_short(one['input'])}: {one['msg'][0].lower()}{one['msg'][1:]}"
+
+
+def _explain_tag(key: str, one: ErrorDetails, model: type[BaseModel]) -> str:
+    context = one.get("ctx", {})
+    key = f"{key}.{context['discriminator']}".replace("'", "")
+    found = f" = {context['tag']!r}" if "tag" in context else " is missing"
+    allowed = ", ".join(f"'{tag}'" for tag in _tags(model))
+    return f"`{key}`{found}; it must be one of {allowed}"
 
 
 def _hint(path: Sequence[int | str], model: type[BaseModel]) -> str:
     owner = _model_at(path[:-1], model)
     if owner is None:
         return ""
-    near = difflib.get_close_matches(str(path[-1]), owner.model_fields, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(path[-1]), _shown(owner), n=1, cutoff=0.5)
     nearest = f"; did you mean `{near[0]}`?" if near else ";"
     return f"{nearest} allowed here: {_keys(owner)}"
 
 
 def _model_at(path: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel] | None:
     """The model that owns the keys below `path`, so that hints speak of the right level."""
-    owner: type[BaseModel] | None = model
+    owners = [model]
     for part in path:
-        field = owner.model_fields.get(str(part)) if owner else None
-        inner = _models_in(field.annotation) if field else []
-        owner = inner[0] if inner else None
-    return owner
+        tagged = [owner for owner in owners if part in _tags_of(owner)]
+        fields = [owner.model_fields[str(part)] for owner in owners if str(part) in owner.model_fields]
+        owners = tagged or [inner for field in fields for inner in _models_in(field.annotation)]
+    return owners[0] if owners else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -89,8 +99,22 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [found for argument in get_args(annotation) for found in _models_in(argument)]
 
 
+def _tags(model: type[BaseModel]) -> list[str]:
+    """Values of `kind` that choose between the sections of a union anywhere in `model`."""
+    inner = [found for field in model.model_fields.values() for found in _models_in(field.annotation)]
+    return [tag for found in inner for tag in _tags_of(found)]
+
+
+def _tags_of(model: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+
+
+def _shown(model: type[BaseModel]) -> list[str]:
+    return [name for name, field in model.model_fields.items() if not field.exclude]
+
+
 def _keys(model: type[BaseModel]) -> str:
-    return ", ".join(model.model_fields)
+    return ", ".join(_shown(model))
 
 
 def _short(value: object) -> str:
@@ -125,7 +149,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
-            key = str(self.construct_object(key_node, deep=True))
+            key = str(key_node.value)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key `{key}` is given twice", problem_mark=key_node.start_mark
