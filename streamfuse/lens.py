@@ -1,4 +1,4 @@
-"""One camera's optics and where it stands: pinhole with OpenCV's distortion, both directions, as plain numpy.
+"""One camera's optics and where it stands: pixels to rays, points to pixels, as plain numpy.
 
 Knows nothing of images, files or the second camera.
 
@@ -7,30 +7,21 @@ Convention: pixel centres at integers, x right, y down, z forward; a ray is (X/Z
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, Field, PositiveInt, field_validator
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from streamfuse.distortion import Bools, Coefficients, Floats, distort, fold_radius, undistort, unfolded
+
 PixelSize = tuple[PositiveInt, PositiveInt]
 Row3 = tuple[float, float, float]
 Matrix3 = tuple[Row3, Row3, Row3]
 
 ROTATION_TOLERANCE = 1e-5
-NEWTON_STEPS = 30
-RAY_TOLERANCE = 1e-9  # of a focal length: a millionth of a pixel for any lens in use
 
 
 class Lens(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Pinhole intrinsics in pixels and distortion in OpenCV's order: k1 k2 p1 p2 [k3 [k4 k5 k6]].
-
-    The model is that of OpenCV's calib3d: radial (rational with 8 coefficients) plus tangential. It is trusted only
-    up to its fold, the radius at which moving outwards in the world stops moving outwards in the image: beyond it a
-    polynomial fitted to the image's middle would lay a second, mirrored copy of the scene over the first.
-    """
+    """Pinhole intrinsics in pixels and distortion in OpenCV's order: k1 k2 p1 p2 [k3 [k4 k5 k6]]."""
 
     size: PixelSize
     fx: float = Field(gt=0)
@@ -51,41 +42,34 @@ class Lens(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         """3x3 camera matrix: pixel = matrix @ (ray, 1)."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
 
-    def project(self, points: ArrayLike) -> tuple[Floats, Bools]:
-        """Points (... 3, metres or any scale) to pixels (... 2), and where that is valid: in front, within the fold.
+    @property
+    def fold_radius(self) -> float:
+        """Ray length up to which the radial distortion can be trusted (see `distortion`)."""
+        return fold_radius(self._coefficients)
 
-        Where it is not valid the pixels are finite but mean nothing.
+    def project(self, points: ArrayLike) -> tuple[Floats, Bools]:
+        """Points (... 3, in metres or any other scale) to pixels (... 2), and where that is valid.
+
+        Valid: in front of the camera and not beyond the distortion's fold. Elsewhere the pixels are finite but mean
+        nothing; whether a pixel lies on the image is not looked at.
         """
         points = np.asarray(points, dtype=np.float64)
-        x, y, z = points[..., 0], points[..., 1], points[..., 2]
-        in_front = z > 0
-        depth = np.where(in_front, z, 1.0)
-        x, y = x / depth, y / depth
-        valid = in_front & (x * x + y * y < self.fold_radius**2)
-        if self.distortion:
-            x, y = np.where(valid, x, 0.0), np.where(valid, y, 0.0)
-            x, y = self._distort(x, y)
-        return np.stack([self.fx * x + self.cx, self.fy * y + self.cy], axis=-1), valid
+        in_front = points[..., 2] > 0
+        depth = np.where(in_front, points[..., 2], 1.0)
+        rays = np.stack([points[..., 0] / depth, points[..., 1] / depth])
+        if not any(self.distortion):
+            return self._pixels(rays), in_front
+        valid = in_front & unfolded(self._coefficients, rays)
+        return self._pixels(distort(self._coefficients, np.where(valid, rays, 0.0))), valid
 
     def rays(self, pixels: ArrayLike) -> tuple[Floats, Bools]:
-        """Pixels (... 2) to undistorted rays (... 2), and where one exists; elsewhere the rays are zero.
-
-        Newton's method on the distortion, iterated until it has converged everywhere it can: the usual fixed-point
-        iteration stops short of, or diverges for, strong barrel distortion.
-        """
+        """Pixels (... 2) to undistorted rays (... 2), and where one exists; elsewhere the rays are zero."""
         pixels = np.asarray(pixels, dtype=np.float64)
-        seen_x, seen_y = (pixels[..., 0] - self.cx) / self.fx, (pixels[..., 1] - self.cy) / self.fy
-        if not self.distortion:
-            return np.stack([seen_x, seen_y], axis=-1), np.ones(seen_x.shape, dtype=np.bool_)
-        x, y = self._inside_fold(seen_x, seen_y)
-        for _ in range(NEWTON_STEPS):
-            step_x, step_y = self._newton_step(x, y, seen_x, seen_y)
-            x, y = self._inside_fold(x - step_x, y - step_y)
-            if max(np.abs(step_x).max(initial=0), np.abs(step_y).max(initial=0)) < RAY_TOLERANCE:
-                break
-        again_x, again_y = self._distort(x, y)
-        valid = (np.abs(again_x - seen_x) < RAY_TOLERANCE) & (np.abs(again_y - seen_y) < RAY_TOLERANCE)
-        return np.where(valid[..., None], np.stack([x, y], axis=-1), 0.0), valid
+        seen = np.stack([(pixels[..., 0] - self.cx) / self.fx, (pixels[..., 1] - self.cy) / self.fy])
+        if not any(self.distortion):
+            return np.moveaxis(seen, 0, -1), np.ones(seen.shape[1:], dtype=np.bool_)
+        rays, found = undistort(self._coefficients, seen)
+        return np.moveaxis(rays, 0, -1), found
 
     def scaled(self, size: tuple[int, int]) -> Lens:
         """The same lens on an image resampled to `size` (half-pixel convention, as cv2.resize does)."""
@@ -93,74 +77,33 @@ class Lens(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         moved = {"cx": (self.cx + 0.5) * sx - 0.5, "cy": (self.cy + 0.5) * sy - 0.5}
         return self.model_copy(update={"size": size, "fx": self.fx * sx, "fy": self.fy * sy, **moved})
 
+    def _pixels(self, rays: Floats) -> Floats:
+        return np.stack([self.fx * rays[0] + self.cx, self.fy * rays[1] + self.cy], axis=-1)
+
     @property
-    def fold_radius(self) -> float:
-        """Ray length at which the radial model turns back or has a pole; infinite where it never does."""
-        numerator, denominator = self._radial()
-        s = np.polynomial.Polynomial([0, 1])
-        slope: Any = (numerator + 2 * s * numerator.deriv()) * denominator - 2 * s * numerator * denominator.deriv()
-        roots: NDArray[np.complex128] = np.concatenate([slope.roots(), denominator.roots()]).astype(np.complex128)
-        turning = roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)]
-        return float(np.sqrt(turning.min())) if len(turning) else float("inf")
-
-    def _radial(self) -> tuple[np.polynomial.Polynomial, np.polynomial.Polynomial]:
-        """Numerator and denominator of the radial factor, in s = squared ray length."""
-        k1, k2, _, _, k3, k4, k5, k6 = self._coefficients()
-        return np.polynomial.Polynomial([1, k1, k2, k3]), np.polynomial.Polynomial([1, k4, k5, k6])
-
-    def _coefficients(self) -> tuple[float, ...]:
+    def _coefficients(self) -> Coefficients:
         return (*self.distortion, *(0.0,) * (8 - len(self.distortion)))
-
-    def _distort(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        k1, k2, p1, p2, k3, k4, k5, k6 = self._coefficients()
-        s = x * x + y * y
-        radial = 1 + s * (k1 + s * (k2 + s * k3))
-        if k4 or k5 or k6:
-            radial = radial / (1 + s * (k4 + s * (k5 + s * k6)))
-        xy = x * y
-        return x * radial + 2 * p1 * xy + p2 * (s + 2 * x * x), y * radial + p1 * (s + 2 * y * y) + 2 * p2 * xy
-
-    def _newton_step(self, x: Floats, y: Floats, seen_x: Floats, seen_y: Floats) -> tuple[Floats, Floats]:
-        k1, k2, p1, p2, k3, k4, k5, k6 = self._coefficients()
-        s = x * x + y * y
-        top, bottom = 1 + s * (k1 + s * (k2 + s * k3)), 1 + s * (k4 + s * (k5 + s * k6))
-        slope_top, slope_bottom = k1 + s * (2 * k2 + s * 3 * k3), k4 + s * (2 * k5 + s * 3 * k6)
-        radial = top / bottom
-        slope = 2 * (slope_top - radial * slope_bottom) / bottom
-        cross = slope * x * y + 2 * (p1 * x + p2 * y)
-        along_x = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
-        along_y = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
-        here_x, here_y = self._distort(x, y)
-        off_x, off_y = here_x - seen_x, here_y - seen_y
-        determinant = along_x * along_y - cross * cross
-        determinant = np.where(np.abs(determinant) > 1e-12, determinant, 1e-12)
-        return (along_y * off_x - cross * off_y) / determinant, (along_x * off_y - cross * off_x) / determinant
-
-    def _inside_fold(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Pull rays beyond the fold back onto it, so that an iteration cannot wander into the mirrored copy."""
-        radius = np.sqrt(x * x + y * y)
-        shrink = np.minimum(1.0, self.fold_radius * (1 - 1e-6) / np.maximum(radius, 1e-12))
-        return x * shrink, y * shrink
 
 
 class Pose(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """X_target = rotation @ X_source + translation, in metres."""
 
     rotation: Matrix3
-    translation: Annotated[Row3, Field(description="metres")]
+    translation: Row3
 
-    @model_validator(mode="after")
-    def _is_rotation(self) -> Pose:
-        rotation = np.array(self.rotation)
-        off = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
+    @field_validator("rotation")
+    @classmethod
+    def _is_rotation(cls, rotation: Matrix3) -> Matrix3:
+        matrix: Floats = np.array(rotation, dtype=np.float64)
+        off = float(np.abs(np.matmul(matrix, matrix.T, dtype=np.float64) - np.eye(3)).max())
         if off > ROTATION_TOLERANCE:
             raise ValueError(
-                f"rotation is not a rotation matrix: rotation x transposed differs from identity by {off:.2g}; "
-                f"allowed is {ROTATION_TOLERANCE:g} (write at least 6 decimals)"
+                f"not a rotation: matrix x transposed differs from identity by {off:.2g}, allowed is "
+                f"{ROTATION_TOLERANCE:g}; write at least 6 decimals"
             )
-        if np.linalg.det(rotation) < 0:
-            raise ValueError("rotation mirrors (its determinant is -1); an axis has the wrong sign")
-        return self
+        if np.linalg.det(matrix) < 0:
+            raise ValueError("not a rotation: it mirrors (determinant -1); an axis has the wrong sign")
+        return rotation
 
     @property
     def rotation_matrix(self) -> Floats:

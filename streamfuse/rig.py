@@ -61,8 +61,8 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @field_validator("rgb_from_thermal_homography", mode="before")
     @classmethod
     def _affine_is_homography(cls, matrix: Any) -> Any:
-        rows = cast("list[Any]", matrix) if isinstance(matrix, (list, tuple)) else []
-        return [*rows, (0.0, 0.0, 1.0)] if len(rows) == 2 else matrix
+        rows = list(cast("list[Any]", matrix)) if isinstance(matrix, (list, tuple)) else None
+        return [*rows, (0.0, 0.0, 1.0)] if rows is not None and len(rows) == 2 else cast(Any, matrix)
 
     @model_validator(mode="after")
     def _complete(self) -> Rig:
