@@ -64,7 +64,7 @@ def fold_radius(k: Coefficients) -> float:
     k1, k2, _, _, k3, k4, k5, k6 = k
     top, bottom, s = Polynomial([1, k1, k2, k3]), Polynomial([1, k4, k5, k6]), Polynomial([0, 1])
     slope_top, slope_bottom = cast(Any, top.deriv()), cast(Any, bottom.deriv())
-    slope: Any = (top + 2 * s * slope_top) * bottom - 2 * s * top * slope_bottom
+    slope = cast(Any, (top + 2 * s * slope_top) * bottom - 2 * s * top * slope_bottom)
     roots = np.concatenate([_roots(slope), _roots(bottom)])
     turning = roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)]
     return float(np.sqrt(turning.min())) if len(turning) else float("inf")

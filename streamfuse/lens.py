@@ -95,7 +95,7 @@ class Pose(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @classmethod
     def _is_rotation(cls, rotation: Matrix3) -> Matrix3:
         matrix: Floats = np.array(rotation, dtype=np.float64)
-        off = float(np.abs(np.matmul(matrix, matrix.T, dtype=np.float64) - np.eye(3)).max())
+        off = float(np.abs(matrix @ np.transpose(matrix) - np.eye(3)).max())
         if off > ROTATION_TOLERANCE:
             raise ValueError(
                 f"not a rotation: matrix x transposed differs from identity by {off:.2g}, allowed is "

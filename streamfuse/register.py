@@ -215,8 +215,7 @@ def _through_homography(rig: Rig, pixels: Floats) -> tuple[Floats, Bools]:
     homography = rig.homography
     if homography is None:
         raise StreamfuseError(f"rig {rig.name} needs a depth to map RGB pixels onto the thermal image")
-    thermal_from_rgb_matrix: Floats = np.linalg.inv(homography)
-    weighted = np.matmul(_homogeneous(pixels), thermal_from_rgb_matrix.T, dtype=np.float64)
+    weighted = _homogeneous(pixels) @ np.transpose(np.linalg.inv(homography))
     before_horizon = weighted[..., 2] > 0
     weight = np.where(before_horizon, weighted[..., 2], 1.0)
     return weighted[..., :2] / weight[..., None], before_horizon
@@ -229,9 +228,10 @@ def _homogeneous(points: Floats) -> Floats:
 def _rgb_pixels(grid: OutputGrid, top: int, bottom: int) -> Floats:
     """RGB pixel of every output pixel in some rows: (bottom - top, width, 2)."""
     (scale_x, _, left), (_, scale_y, above), _ = grid.rgb_from_output.tolist()
-    x = scale_x * np.arange(grid.size[0], dtype=np.float64) + left
-    y = scale_y * np.arange(top, bottom, dtype=np.float64) + above
-    return np.stack(np.meshgrid(x, y), axis=-1)
+    pixels = np.empty((bottom - top, grid.size[0], 2), dtype=np.float64)
+    pixels[..., 0] = scale_x * np.arange(grid.size[0]) + left
+    pixels[..., 1] = (scale_y * np.arange(top, bottom) + above)[:, None]
+    return pixels
 
 
 def _on_image(pixels: Floats, usable: Bools, size: Size) -> tuple[Floats, Bools]:

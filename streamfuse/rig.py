@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from streamfuse.errors import UserError
 from streamfuse.frames import Size
@@ -27,6 +34,7 @@ __all__ = ["Lens", "Pose", "Rig"]
 REMARKS = {"name", "made_on", "notes"}
 """Fields that change no output; they do not count for the content hash."""
 UNSTATED = (0, 0)
+SINGULAR = 1e12  # condition number; a plain pixel-to-pixel matrix stays below 1e8
 
 
 class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -37,10 +45,10 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """
 
     name: str = Field(min_length=1)
-    thermal_size: PixelSize = UNSTATED
-    rgb_size: PixelSize = UNSTATED
     thermal: Lens | None = None
     rgb: Lens | None = None
+    thermal_size: PixelSize = Field(default=UNSTATED, validate_default=True)
+    rgb_size: PixelSize = Field(default=UNSTATED, validate_default=True)
     rgb_from_thermal: Pose | None = None
     rgb_from_thermal_homography: Matrix3 | None = None
     working_depth_m: float | None = Field(default=None, gt=0, allow_inf_nan=True)
@@ -49,14 +57,17 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     made_on: date | None = None
     notes: str = ""
 
-    @model_validator(mode="before")
+    @field_validator("thermal_size", "rgb_size", mode="wrap")
     @classmethod
-    def _sizes_from_lenses(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        known = cast("dict[str, Any]", fields)
-        sizes = {f"{name}_size": _lens_size(known.get(name)) for name in ("thermal", "rgb")}
-        return {**{name: size for name, size in sizes.items() if size is not None}, **known}
+    def _as_its_lens_says(cls, size: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Size:
+        stream = str(info.field_name).removesuffix("_size")
+        lens = cast("Lens | None", info.data.get(stream))
+        if size == UNSTATED:
+            return lens.size if lens else UNSTATED
+        stated: Size = validate(size)
+        if lens and stated != lens.size:
+            raise ValueError(f"{_x(stated)}, but {stream}.size is {_x(lens.size)}; leave {info.field_name} out")
+        return stated
 
     @field_validator("rgb_from_thermal_homography", mode="before")
     @classmethod
@@ -65,37 +76,33 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return [*rows, (0.0, 0.0, 1.0)] if rows is not None and len(rows) == 2 else cast(Any, matrix)
 
     @model_validator(mode="after")
-    def _complete(self) -> Rig:
-        full = {"thermal": self.thermal, "rgb": self.rgb, "rgb_from_thermal": self.rgb_from_thermal}
-        if self.rgb_from_thermal_homography is not None:
-            given = ", ".join(name for name, value in full.items() if value is not None)
-            if given:
-                raise ValueError(
-                    f"a planar rig has rgb_from_thermal_homography and no {given}; keep one of the two kinds"
-                )
-            self._check_planar()
-            return self
-        full["working_depth_m"] = cast(Any, self.working_depth_m)
-        missing = ", ".join(name for name, value in full.items() if value is None)
-        if missing:
-            raise ValueError(
-                f"a full rig needs thermal, rgb, rgb_from_thermal and working_depth_m, missing: {missing}; "
-                "a rig with only a pixel-to-pixel matrix states rgb_from_thermal_homography instead"
-            )
-        self._check_sizes()
+    def _is_one_kind(self) -> Rig:
+        parts = {"thermal": self.thermal, "rgb": self.rgb, "rgb_from_thermal": self.rgb_from_thermal}
+        if self.planar:
+            self._check_planar([name for name, part in parts.items() if part is not None])
+        else:
+            missing = [name for name, part in parts.items() if part is None]
+            self._check_full([*missing, *(["working_depth_m"] if self.working_depth_m is None else [])])
         return self
 
-    def _check_sizes(self) -> None:
-        for name, size, lens in (("thermal", self.thermal_size, self.thermal), ("rgb", self.rgb_size, self.rgb)):
-            if lens is not None and size != lens.size:
-                raise ValueError(f"{name}_size is {_x(size)} and {name}.size is {_x(lens.size)}; leave {name}_size out")
+    def _check_full(self, missing: list[str]) -> None:
+        if missing:
+            raise ValueError(
+                f"a full rig needs thermal, rgb, rgb_from_thermal and working_depth_m, missing: {', '.join(missing)}; "
+                "a rig of which only a pixel-to-pixel matrix is known states rgb_from_thermal_homography instead"
+            )
 
-    def _check_planar(self) -> None:
+    def _check_planar(self, superfluous: list[str]) -> None:
+        if superfluous:
+            raise ValueError(
+                f"found rgb_from_thermal_homography and {', '.join(superfluous)}: keep the matrix (a planar rig) or "
+                "the lenses and their pose (a full rig)"
+            )
         unstated = [name for name in ("thermal_size", "rgb_size") if getattr(self, name) == UNSTATED]
         if unstated:
             raise ValueError(f"a planar rig states the image sizes it was measured on, missing: {', '.join(unstated)}")
         matrix = np.array(self.rgb_from_thermal_homography)
-        if np.linalg.cond(matrix / np.abs(matrix).max(initial=1e-300)) > 1e12:
+        if np.linalg.cond(matrix) > SINGULAR:
             raise ValueError(
                 "rgb_from_thermal_homography is singular: it maps the thermal image onto a line or a point"
             )
@@ -165,12 +172,6 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             _stretch(self.rgb_size, rgb_size) @ cast(Floats, self.homography) @ np.linalg.inv(thermal_from_measured)
         )
         return self.model_copy(update={**sizes, "rgb_from_thermal_homography": _rows(matrix)})
-
-
-def _lens_size(lens: Any) -> Any:
-    if isinstance(lens, Lens):
-        return lens.size
-    return cast("dict[str, Any]", lens).get("size") if isinstance(lens, dict) else None
 
 
 def _whole_factor(one: Size, other: Size) -> bool:
