@@ -1,0 +1,181 @@
+"""The command line: each command calls one function, turns its errors into exit codes, and prints what it returns.
+
+Progress and tables go to stderr; with --json the last line on stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from streamfuse.errors import StreamfuseError
+
+app = typer.Typer(
+    help="Thermal and RGB camera streams in, one fused and time-stamped image stream out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One machine-readable JSON object as the last line on stdout.")]
+Seconds = Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds.")]
+
+
+class Tone(str, Enum):
+    auto = "auto"
+    linear = "linear"
+    percentile = "percentile"
+    plateau = "plateau"
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=1, help="How long the replay runs.")] = 10.0,
+    out: Annotated[Path, typer.Option(help="Folder for the two pictures.")] = Path("out/demo"),
+    model: Annotated[str | None, typer.Option(help="Another fusion model, e.g. average.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the demo's run file and end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play the shipped thermal+RGB recording at its real pace: match, align, fuse, publish, receive, and say how long
+    each step took. Needs no camera."""
+    from streamfuse.demo import demo_config_text, run_demo
+
+    if print_config:
+        typer.echo(demo_config_text())
+        return
+    with stopping() as stop:
+        told = run_demo(seconds=seconds, out=out, model=model, stop=stop, console=console)
+    finish(told, as_json)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Run file, e.g. configs/replay.yaml; it says everything else.")],
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many outputs.")] = None,
+    seconds: Seconds = None,
+    as_json: Json = False,
+) -> None:
+    """Run the pipeline of a run file until its streams end, a limit is reached, or Ctrl-C."""
+    from streamfuse.config import load_run
+    from streamfuse.live import run_with_progress
+
+    with stopping() as stop:
+        told = run_with_progress(load_run(config), frames=frames, seconds=seconds, stop=stop, console=console)
+    finish(told, as_json)
+
+
+@app.command()
+def fuse(
+    thermal: Annotated[Path, typer.Argument(help="Thermal image, folder of images, or video.")],
+    visible: Annotated[Path, typer.Argument(help="Visible image, folder or video: the output has its geometry.")],
+    out: Annotated[Path, typer.Option(help="Folder for the fused images; made if missing.")],
+    model: Annotated[str, typer.Option(help="Fusion model: laplacian, average.")] = "laplacian",
+    rig: Annotated[Path | None, typer.Option(help="Rig file; without one the images count as registered.")] = None,
+    tone: Annotated[Tone, typer.Option(help="Thermal tone mapping; auto: 8 bit as it is, 16 bit plateau.")] = Tone.auto,
+    sequence: Annotated[bool | None, typer.Option(help="Smooth the tone over time (default: for videos).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fuse recorded pairs offline: every pair, deterministic, one PNG per pair under the pair's name."""
+    from streamfuse.offline import fuse_files
+
+    with stopping() as stop:
+        told = fuse_files(
+            thermal, visible, out, model=model, rig=rig, tone=tone.value, sequence=sequence, stop=stop, console=console
+        )
+    finish(told, as_json)
+
+
+@app.command()
+def subscribe(
+    endpoint: Annotated[str, typer.Argument(help="Where a publisher is bound, e.g. tcp://127.0.0.1:5555.")],
+    stream: Annotated[str, typer.Option(help="fused, thermal (aligned), thermal-raw (16 bit), visible.")] = "fused",
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    seconds: Seconds = None,
+    save: Annotated[Path | None, typer.Option(help="Write every received frame as PNG into this folder.")] = None,
+    pull: Annotated[bool, typer.Option(help="The publisher runs in the loss-free mode (publish.mode: push).")] = False,
+    quiet: Annotated[bool, typer.Option(help="No line per second, only the summary.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Receive a published stream: print rates, ages and states once a second, and a summary when it ends."""
+    from streamfuse.listen import listen
+
+    with stopping() as stop:
+        told = listen(
+            endpoint,
+            stream=stream,
+            frames=frames,
+            seconds=seconds,
+            save=save,
+            mode="pull" if pull else "sub",
+            stop=stop,
+            console=None if quiet else console,
+        )
+    finish(told, as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine has and lacks for streamfuse, with the remedy for each thing that is missing."""
+    from streamfuse.doctor import examine, print_findings
+
+    findings = examine()
+    print_findings(console, findings)
+    finish({"findings": [finding.as_dict() for finding in findings]}, as_json)
+
+
+@contextmanager
+def stopping() -> Generator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def finish(told: dict[str, Any], as_json: bool) -> None:
+    """The last line, and exit code 1 where the report carries an error."""
+    if as_json:
+        typer.echo(json.dumps(told, default=str))
+    if told.get("error"):
+        say_error(told["error"])
+        raise typer.Exit(1)
+
+
+def say_error(text: str) -> None:
+    console.print(f"[red]error:[/] {escape(text)}", highlight=False)
+
+
+def main() -> None:
+    """Entry point: a StreamfuseError becomes its message and exit code, never a traceback."""
+    try:
+        app()
+    except StreamfuseError as error:
+        say_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

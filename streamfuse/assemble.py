@@ -1,0 +1,133 @@
+"""From a run file to closed parts: the one place that knows both the config and the stages.
+
+Every function is a plain choice; heavy libraries load inside the branch that needs them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streamfuse.capture import Capture, InOrder, Policy
+from streamfuse.config import MatchConfig, PublishConfig, RecordingConfig, RunConfig, SyntheticConfig
+from streamfuse.config import resolve as resolve_in
+from streamfuse.publish import Dropped, Publisher, Sent
+from streamfuse.register import Registrar
+from streamfuse.rig import Rig
+from streamfuse.sources import FrameSource, SourceInfo
+from streamfuse.stretch import StretchRegistrar
+from streamfuse.sync import PairMatcher
+
+if TYPE_CHECKING:
+    from streamfuse.fuse import Fuser
+
+
+@dataclass(frozen=True, slots=True)
+class Cameras:
+    """Both sources, the rig they belong to where the source itself knows it, and what a user should be told."""
+
+    thermal: FrameSource
+    rgb: FrameSource
+    rig: Rig | None = None
+    warnings: tuple[str, ...] = ()
+    deterministic: bool = False
+
+
+def open_cameras(config: RunConfig) -> Cameras:
+    """The sources that a run file names; they are checked here and opened when they are entered."""
+    match config.source:
+        case RecordingConfig() as recording:
+            return _open_recording(config, recording)
+        case SyntheticConfig() as scene:
+            return _open_synthetic(scene)
+
+
+def _open_recording(config: RunConfig, source: RecordingConfig) -> Cameras:
+    from streamfuse.sources.recording import open_recording
+
+    pair = open_recording(
+        resolve_in(config, source.thermal),
+        resolve_in(config, source.rgb),
+        thermal_times=resolve_in(config, source.thermal_times) if source.thermal_times else None,
+        rgb_times=resolve_in(config, source.rgb_times) if source.rgb_times else None,
+        rate_hz=source.rate_hz,
+        pace=source.pace,
+        speed=source.speed,
+        loop=source.loop,
+    )
+    return Cameras(pair.thermal, pair.rgb, warnings=pair.warnings, deterministic=source.pace == "every")
+
+
+def _open_synthetic(source: SyntheticConfig) -> Cameras:
+    from streamfuse.sources.synthetic import SceneConfig, open_synthetic
+
+    scene = SceneConfig(
+        seed=source.seed,
+        duration_s=source.duration_s,
+        thermal_size=source.thermal_size,
+        rgb_size=source.rgb_size,
+        thermal_rate_hz=source.thermal_rate_hz,
+        rgb_rate_hz=source.rgb_rate_hz,
+        thermal_offset_ns=round(source.thermal_offset_ms * 1e6),
+        drift_ppm=source.drift_ppm,
+        jitter_ns=round(source.jitter_ms * 1e6),
+        thermal_bits=source.thermal_bits,
+        shutter_every_s=source.shutter_every_s,
+        shutter_duration_s=source.shutter_duration_s,
+    )
+    pair = open_synthetic(scene, pace=source.pace)
+    return Cameras(pair.thermal, pair.rgb, rig=pair.rig, deterministic=source.pace == "every")
+
+
+def open_intake(config: RunConfig, cameras: Cameras) -> Capture | InOrder:
+    """Threads for whatever runs in time; one thread, in order, for the deterministic pace."""
+    sources = (cameras.thermal, cameras.rgb)
+    return InOrder(sources) if cameras.deterministic else Capture(sources, policy=Policy(config.policy))
+
+
+def open_rig(config: RunConfig, cameras: Cameras) -> Rig:
+    """The rig file of the run, the source's own rig, or plain stretching (call it with opened sources)."""
+    if config.rig:
+        return Rig.load(resolve_in(config, config.rig))
+    return cameras.rig or Rig.identity(cameras.thermal.info.size, cameras.rgb.info.size)
+
+
+def open_registrar(
+    config: RunConfig, cameras: Cameras, rig: Rig, thermal: SourceInfo, rgb: SourceInfo
+) -> Registrar | StretchRegistrar:
+    size, fit = config.output.size, config.output.fit
+    if config.rig is None and cameras.rig is None:
+        return StretchRegistrar(thermal.size, rgb.size, size=size, fit=fit)
+    return Registrar(rig, size=size, fit=fit, thermal_size=thermal.size, rgb_size=rgb.size)
+
+
+def open_matcher(match: MatchConfig, rig: Rig, thermal: SourceInfo, rgb: SourceInfo) -> PairMatcher:
+    return PairMatcher(
+        method=match.method,
+        thermal_delay_ns=rig.thermal_delay_ns,
+        max_skew_ns=round(match.max_skew_ms * 1e6) if match.max_skew_ms else None,
+        thermal_rate_hz=thermal.rate_hz,
+        rgb_rate_hz=rgb.rate_hz,
+        reuse=match.reuse,
+    )
+
+
+def open_fusion(config: RunConfig) -> Fuser:
+    from streamfuse.fuse import open_fuser
+    from streamfuse.thermal import ToneMapper
+
+    tone = ToneMapper(config.tone.method, time_constant_s=config.tone.time_constant_s)
+    return open_fuser(model=config.fuse.model, engine=config.fuse.engine, tone=tone, threads=config.fuse.threads)
+
+
+def open_publisher(publish: PublishConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_dropped: Dropped) -> Publisher:
+    return Publisher(
+        publish.endpoint,
+        rig=rig.name,
+        info={"engine": fuser.engine, "model": fuser.model, "calibration": rig.content_hash},
+        codec=publish.codec,
+        jpeg_quality=publish.jpeg_quality,
+        mode=publish.mode,
+        on_sent=on_sent,
+        on_dropped=on_dropped,
+    )

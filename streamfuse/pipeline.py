@@ -1,0 +1,215 @@
+"""The whole runtime: sources -> PairMatcher -> Registrar -> Fuser -> Publisher, each a verb; threads and clocks here.
+
+`run` opens the parts, `_Flow` is the data's way, `Report` is what is told at the end.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Protocol
+
+from streamfuse import assemble
+from streamfuse.capture import Capture, InOrder, Item, StreamEnd, dropped
+from streamfuse.clock import now_ns
+from streamfuse.config import RunConfig, resolve
+from streamfuse.errors import EngineError, StreamfuseError
+from streamfuse.frames import DroppedFrame, Frame, FusedFrame, Reason, Stamps
+from streamfuse.fuse import Fuser
+from streamfuse.ledger import FrameLedger, OutputLedger
+from streamfuse.publish import Dropped, Sent
+from streamfuse.register import Registrar
+from streamfuse.report import Report, timings
+from streamfuse.stretch import StretchRegistrar
+from streamfuse.sync import Outcome, PairMatcher
+
+KEPT_STAMPS = 100_000
+"""Percentiles are taken over this many newest outputs, so that a run of weeks stays small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run ends by itself: after so many outputs, or so many seconds after its first item."""
+
+    frames: int | None = None
+    seconds: float | None = None
+
+
+class Sink(Protocol):
+    """Where outputs go: the Publisher, or whatever wants them in this process."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def wanted(self) -> frozenset[str]:
+        """Streams besides the fused one that somebody asks for now."""
+        ...
+
+    def send(self, frame: FusedFrame) -> None: ...
+
+
+OpenSink = Callable[[Sent, Dropped], Sink]
+
+
+@dataclass(slots=True)
+class _Flow:
+    """One run: the stages, both ledgers, and the stamps of what was sent."""
+
+    intake: Capture | InOrder
+    matcher: PairMatcher
+    registrar: Registrar | StretchRegistrar
+    fuser: Fuser
+    sink: Sink
+    frames: FrameLedger
+    outputs: OutputLedger
+    limits: Limits
+    stop: threading.Event
+    watch: Callable[[FusedFrame], None]
+    made: int = 0
+    started_ns: int = field(default_factory=now_ns)
+
+    def run(self) -> str | None:
+        """Until the streams end, a limit or a stop; the text of the error that ended it, if one did."""
+        error = None
+        try:
+            for item in self.intake:
+                for outcome in self.outcomes(item):
+                    self.output(outcome)
+                if self.finished():
+                    break
+            else:
+                for outcome in self.matcher.flush():
+                    self.frames.leave(outcome)
+                    self.output(outcome)
+        except StreamfuseError as failure:
+            error = str(failure)
+        self.drain()
+        return error
+
+    def outcomes(self, item: Item | None) -> Iterator[Outcome]:
+        """What leaves the matcher because of this item; every frame enters and leaves the ledger here."""
+        match item:
+            case None:
+                leaving = self.matcher.advance(now_ns())
+            case Frame():
+                self.frames.enter(item)
+                leaving = self.matcher.push(item)
+            case StreamEnd():
+                leaving = self.matcher.end(item.modality)
+            case DroppedFrame():
+                self.frames.enter(item)
+                leaving = [item]
+        for outcome in leaving:
+            self.frames.leave(outcome)
+            yield outcome
+
+    def output(self, outcome: Outcome) -> None:
+        if isinstance(outcome, DroppedFrame):
+            return
+        self.outputs.enter()
+        matched = outcome.stamped("matched", now_ns())
+        aligned = self.registrar.register(matched).stamped("registered", now_ns())
+        try:
+            fused = self.fuser.fuse(aligned, layers=self.sink.wanted())
+        except EngineError:
+            self.outputs.dropped(Reason.FAILED)
+            raise
+        self.made += 1
+        self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.dropped_by_reason}))
+        self.watch(fused)
+
+    def finished(self) -> bool:
+        late = self.limits.seconds is not None and now_ns() - self.started_ns >= self.limits.seconds * 1e9
+        return late or self.made == self.limits.frames or self.stop.is_set()
+
+    def drain(self) -> None:
+        """What was still on its way leaves as shut down: every frame has one ledger entry."""
+        self.intake.stop()
+        for left in self.matcher.reset():
+            self.frames.leave(replace(left, reason=Reason.SHUTDOWN) if isinstance(left, DroppedFrame) else left)
+        for item in self.intake.rest():
+            if not isinstance(item, StreamEnd):
+                self.frames.enter(item)
+                self.frames.leave(dropped(item, Reason.SHUTDOWN) if isinstance(item, Frame) else item)
+
+
+def run(
+    config: RunConfig,
+    *,
+    limits: Limits | None = None,
+    stop: threading.Event | None = None,
+    sink: OpenSink | None = None,
+    ready: Callable[[Any], None] = lambda _: None,
+    watch: Callable[[FusedFrame], None] = lambda _: None,
+) -> Report:
+    """Run the pipeline of a run file until its streams end, a limit is reached or `stop` is set.
+
+    `sink` replaces the publisher of the run file. `ready` is called with the sink once everything is open and before
+    the first frame flows (a demo waits there for its subscriber); `watch` is called with every output. Raises
+    UserError before anything flows; a part that breaks later ends the run, and the report says so in `error`.
+    """
+    outputs, stamps = OutputLedger(), deque[Stamps](maxlen=KEPT_STAMPS)
+
+    def on_sent(frame: FusedFrame) -> None:
+        outputs.published()
+        stamps.append(frame.stamps)
+
+    def on_dropped(_frame: FusedFrame, reason: Reason) -> None:
+        outputs.dropped(reason)
+
+    with ExitStack() as opened:
+        cameras = assemble.open_cameras(config)
+        intake = opened.enter_context(assemble.open_intake(config, cameras))
+        rig = assemble.open_rig(config, cameras)
+        thermal, rgb = cameras.thermal.info, cameras.rgb.info
+        fuser = opened.enter_context(assemble.open_fusion(config))
+        open_sink = sink or functools.partial(assemble.open_publisher, config.publish, rig, fuser)
+        flow = _Flow(
+            intake=intake,
+            matcher=assemble.open_matcher(config.match, rig, thermal, rgb),
+            registrar=assemble.open_registrar(config, cameras, rig, thermal, rgb),
+            fuser=fuser,
+            sink=open_sink(on_sent, on_dropped),
+            frames=opened.enter_context(FrameLedger(resolve(config, config.ledger) if config.ledger else None)),
+            outputs=outputs,
+            limits=limits or Limits(),
+            stop=stop or threading.Event(),
+            watch=watch,
+        )
+        with flow.sink:
+            ready(flow.sink)
+            error = flow.run()
+        return _report(flow, list(stamps), error, cameras.warnings)
+
+
+def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:
+    timed = timings(sent, until="sent")
+    return Report(
+        frames_in=dict(flow.frames.frames_in),
+        matched=flow.frames.pairs,
+        lone=dict(flow.frames.lone),
+        dropped=dict(flow.frames.dropped),
+        published=flow.outputs.published_count,
+        outputs_dropped=dict(flow.outputs.dropped_by_reason),
+        balanced=flow.frames.in_flight == 0 and flow.outputs.in_flight == 0,
+        latency_ms=timed.latency_ms,
+        stages_ms=timed.stages_ms,
+        fps=timed.fps,
+        seconds=round((now_ns() - flow.started_ns) / 1e9, 2),
+        engine=flow.fuser.engine,
+        model=flow.fuser.model,
+        endpoint=flow.sink.endpoint,
+        warnings=warnings,
+        error=error,
+    )
