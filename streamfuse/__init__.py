@@ -1,0 +1,30 @@
+"""Thermal and RGB camera streams in, one fused, time-stamped image stream out.
+
+Read the stream, in any process and without the rest of streamfuse being loaded:
+
+    from streamfuse import Subscriber, age_ns
+
+    with Subscriber("tcp://127.0.0.1:5600") as subscriber:
+        while (frame := subscriber.latest()) is not None:
+            print(frame.sequence, frame.state.value, f"{age_ns(frame) / 1e6:.1f} ms old", frame.pixels.shape)
+
+Importing this loads numpy and pyzmq, nothing heavier.
+"""
+
+from streamfuse.errors import StreamfuseError, UserError, WireError
+from streamfuse.frames import Clock, FusedFrame, Reason, State
+from streamfuse.publish import Publisher
+from streamfuse.subscribe import Subscriber, age_ns
+
+__all__ = [
+    "Clock",
+    "FusedFrame",
+    "Publisher",
+    "Reason",
+    "State",
+    "StreamfuseError",
+    "Subscriber",
+    "UserError",
+    "WireError",
+    "age_ns",
+]

@@ -1,0 +1,333 @@
+"""The publishing end: one thread owns the socket, encodes, sends, and reads who subscribes.
+
+The pipeline's thread only puts frames into an outbox. Nothing here knows what the pixels show; `wire.py` lays them out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from streamfuse.clock import boot_id, now_ns, wall_from_monotonic_ns
+from streamfuse.errors import StreamfuseError, UserError, WireError
+from streamfuse.frames import FusedFrame, Reason
+from streamfuse.outbox import BoundedQueue, NewestSlots, Outbox
+from streamfuse.sockets import Socket, Waker, bind, close_socket, free_ipc_file, is_local, open_socket
+from streamfuse.wire import (
+    RECORDS,
+    STREAMS,
+    Bye,
+    Heartbeat,
+    Info,
+    Origin,
+    Part,
+    Record,
+    encode,
+    encode_record,
+    pack_images,
+    topic,
+)
+from streamfuse.wire_image import CODECS, JPEG_QUALITY, opencv
+
+LINGER_S = {"pub": 1.0, "push": 30.0}
+HEARTBEAT_S = 1.0
+INFO_EVERY = 2
+DEPTH = 8
+PATIENCE_TICK_MS = 50
+
+log = logging.getLogger(__name__)
+
+Sent = Callable[[FusedFrame], None]
+Dropped = Callable[[FusedFrame, Reason], None]
+
+
+class Publisher:
+    """Publishes frames as `sf/1`; a context manager, bound as soon as it is made.
+
+    mode "pub": any number of readers; `send` never waits, a frame not yet sent gives way to its successor
+    (`on_dropped` with SUPERSEDED), and a reader that lags loses frames without delaying anybody.
+    mode "push": one reader, nothing is lost: `send` waits while the reader is behind. `streams` says what it gets.
+    The pixels of a frame belong to the publisher once sent: do not write into them again.
+    `on_sent` (with the stamp "sent") and `on_dropped` are called on the sending thread, or on the caller's in `send`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        rig: str,
+        info: Mapping[str, Any] | None = None,
+        codec: str = "raw",
+        jpeg_quality: int = JPEG_QUALITY,
+        mode: str = "pub",
+        streams: frozenset[str] = frozenset({"fused"}),
+        on_sent: Sent | None = None,
+        on_dropped: Dropped | None = None,
+    ) -> None:
+        _check(endpoint, rig, codec, jpeg_quality, mode)
+        self.rig = rig
+        self.session = uuid.uuid4().hex[:16]
+        self.superseded = 0
+        self._info = Info(session=self.session, content={"streams": sorted(STREAMS), **(info or {})})
+        self._codec, self._jpeg_quality = codec, jpeg_quality
+        self._on_sent, self._on_dropped = on_sent or _ignore, on_dropped or _ignore
+        self._outbox: Outbox = NewestSlots() if mode == "pub" else BoundedQueue(DEPTH)
+        self._boot_id = boot_id()
+        self._newest: FusedFrame | None = None
+        self._sent = 0
+        self._failure: Exception | None = None
+        self._mode = mode
+        self._audience: Audience = Audience(rig) if mode == "pub" else _OneReader(rig, streams)
+        self._closing = threading.Event()
+        self._give_up_ns = 0
+        self._socket, self.endpoint = _bound(mode, endpoint)
+        self._waker = Waker()
+        self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def subscribers(self) -> int:
+        """How many readers ask for a stream now."""
+        return self._audience.readers
+
+    def wanted(self) -> frozenset[str]:
+        """The streams that somebody reads now; what is not in here need not be made."""
+        return self._audience.wanted
+
+    def wait_for_subscriber(self, timeout_s: float) -> bool:
+        """True as soon as somebody reads a stream: what is sent from then on reaches them."""
+        return self._audience.wait(timeout_s)
+
+    def send(self, frame: FusedFrame) -> None:
+        """Hand a frame, with its layers, to the sending thread; never waits in mode "pub"."""
+        if self._failure is not None:
+            raise StreamfuseError(f"publishing stopped: {self._failure}") from self._failure
+        replaced = self._outbox.put(frame)
+        self._waker.wake()
+        if replaced is frame:
+            self._on_dropped(frame, Reason.SHUTDOWN)
+        elif replaced is not None:
+            self.superseded += 1
+            self._on_dropped(replaced, Reason.SUPERSEDED)
+
+    def close(self, linger_s: float | None = None) -> None:
+        """Send what waits, then `bye`; frames that nobody took within `linger_s` are dropped with SHUTDOWN.
+
+        The default is 1 s; in mode "push", which loses nothing while its reader works, 30 s.
+        """
+        if self._closing.is_set():
+            return
+        linger_s = LINGER_S[self._mode] if linger_s is None else linger_s
+        self._give_up_ns = now_ns() + round(linger_s * 1e9)
+        self._closing.set()
+        self._outbox.close()
+        self._waker.wake()
+        self._thread.join()
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._waker.fd, zmq.POLLIN)
+        if self._socket.type == zmq.XPUB:
+            poller.register(self._socket, zmq.POLLIN)
+        with self._waker:
+            try:
+                self._serve(poller)
+            except Exception as error:
+                log.exception("publishing stopped")
+                self._failure = error
+            finally:
+                self._end()
+
+    def _serve(self, poller: zmq.Poller) -> None:
+        beats, next_beat_ns = 0, now_ns()
+        while not self._closing.is_set():
+            poller.poll(max(0, (next_beat_ns - now_ns()) // 1_000_000))
+            self._waker.clear()
+            self._read_subscriptions()
+            self._send_waiting()
+            if now_ns() >= next_beat_ns:
+                self._beat(with_info=beats % INFO_EVERY == 0)
+                beats, next_beat_ns = beats + 1, now_ns() + round(HEARTBEAT_S * 1e9)
+
+    def _read_subscriptions(self) -> None:
+        """Late joiners get the cached info at once."""
+        joined = False
+        while self._mode == "pub" and self._socket.poll(0, zmq.POLLIN):
+            joined |= self._audience.hear(self._socket.recv(zmq.NOBLOCK))
+        if joined:
+            self._tell(self._info)
+
+    def _send_waiting(self) -> None:
+        while (frame := self._outbox.take()) is not None:
+            try:
+                reason = None if self._send_frame(frame) else Reason.SHUTDOWN
+            except WireError as error:
+                log.error("frame %d cannot be published: %s", frame.sequence, error)
+                reason = Reason.FAILED
+            if reason is not None:
+                self._on_dropped(frame, reason)
+
+    def _send_frame(self, frame: FusedFrame) -> bool:
+        """Its own stream and every layer somebody reads, each on its topic, all with one publishing time."""
+        frame = replace(frame, session=self.session)
+        pixels = {frame.stream: frame.pixels, **frame.layers}
+        asked = [name for name in pixels if name in self.wanted() or name not in STREAMS]
+        views = [replace(frame, stream=name, pixels=pixels[name], layers={}) for name in asked]
+        packed = [pack_images(view, codec=self._codec, jpeg_quality=self._jpeg_quality) for view in views]
+        frame = frame.stamped("sent", now_ns())
+        origin = self._origin(frame.stamps["sent"])
+        for view, images in zip(views, packed, strict=True):
+            if not self._send_parts(encode(replace(view, stamps=frame.stamps), origin, images=images)):
+                return False
+        self._newest, self._sent = frame, self._sent + 1
+        self._on_sent(frame)
+        return True
+
+    def _send_parts(self, parts: list[Part]) -> bool:
+        """In mode "push" wait for the reader, past the end of patience only; XPUB never waits."""
+        while True:
+            if self._socket.poll(PATIENCE_TICK_MS, zmq.POLLOUT):
+                with suppress(zmq.Again):
+                    self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+                    return True
+            if self._closing.is_set() and now_ns() >= self._give_up_ns:
+                return False
+
+    def _beat(self, *, with_info: bool) -> None:
+        if with_info:
+            self._tell(self._info)
+        fps, self._sent = self._sent / HEARTBEAT_S, 0
+        drops = {**(self._newest.drops if self._newest else {}), Reason.SUPERSEDED.value: self.superseded}
+        self._tell(Heartbeat(session=self.session, sequence=self._newest_sequence, fps=fps, drops=drops))
+
+    def _tell(self, record: Record) -> None:
+        """Send a record if somebody can take it now; records never wait."""
+        with suppress(zmq.Again):
+            self._socket.send_multipart(encode_record(record, self._origin(now_ns())), zmq.NOBLOCK)
+            self._audience.reached()
+
+    def _origin(self, published_ns: int) -> Origin:
+        wall_ns = wall_from_monotonic_ns(published_ns)
+        return Origin(rig=self.rig, boot_id=self._boot_id, published_ns=published_ns, published_wall_ns=wall_ns)
+
+    @property
+    def _newest_sequence(self) -> int:
+        return self._newest.sequence if self._newest else -1
+
+    def _end(self) -> None:
+        self._outbox.close()
+        if self._failure is None:
+            self._send_waiting()
+            self._tell(Bye(session=self.session, sequence=self._newest_sequence))
+        while (frame := self._outbox.take()) is not None:
+            self._on_dropped(frame, Reason.SHUTDOWN)
+        close_socket(self._socket, max(0, (self._give_up_ns - now_ns()) // 1_000_000))
+        free_ipc_file(self.endpoint)
+
+
+class Audience:
+    """Who reads what, from the subscription messages of an XPUB socket; asked from any thread.
+
+    A subscription that names no stream ("", "sf/1/", "sf/1/<rig>/") asks for `fused`: the other streams cost work, so
+    they are made for those who name them. An exact topic asks for that stream only, though ZeroMQ's prefix rule
+    would also match a longer name (thermal, thermal-raw).
+    """
+
+    def __init__(self, rig: str) -> None:
+        self._topics = {topic(rig, stream): stream for stream in STREAMS}
+        self._stem = topic(rig, "")
+        self._controls = {topic(rig, record) for record in RECORDS}
+        self._counts: Counter[bytes] = Counter()
+        self._changed = threading.Condition()
+        self.wanted: frozenset[str] = frozenset()
+        self.readers = 0
+
+    def hear(self, message: bytes) -> bool:
+        """Take in one message of the socket; True when it is a new subscription."""
+        if message[:1] not in (b"\x00", b"\x01"):
+            return False
+        joined, prefix = message[0] == 1, message[1:]
+        with self._changed:
+            self._counts[prefix] += 1 if joined else -1
+            self._counts = +self._counts
+            streams = {prefix: self._asked(prefix) for prefix in self._counts}
+            self.wanted = frozenset[str]().union(*streams.values())
+            self.readers = sum(self._counts[prefix] for prefix, asked in streams.items() if asked)
+            self._changed.notify_all()
+        return joined
+
+    def reached(self) -> None:
+        """A record left; says nothing here, since XPUB sends whether or not anybody reads."""
+
+    def wait(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self.readers > 0, timeout_s)
+
+    def _asked(self, prefix: bytes) -> frozenset[str]:
+        if prefix in self._topics:
+            return frozenset({self._topics[prefix]})
+        if self._stem.startswith(prefix):
+            return frozenset({"fused"})
+        return frozenset(stream for name, stream in self._topics.items() if name.startswith(prefix))
+
+
+class _OneReader(Audience):
+    """The reader of a PUSH socket: its streams are known beforehand, and it is there once it takes a message."""
+
+    def __init__(self, rig: str, streams: frozenset[str]) -> None:
+        super().__init__(rig)
+        self.wanted = streams
+
+    def reached(self) -> None:
+        with self._changed:
+            self.readers = 1
+            self._changed.notify_all()
+
+
+def _bound(mode: str, endpoint: str) -> tuple[Socket, str]:
+    bound = open_socket(zmq.XPUB if mode == "pub" else zmq.PUSH, endpoint)
+    try:
+        if mode == "pub":
+            bound.setsockopt(zmq.XPUB_VERBOSER, 1)
+        return bound, bind(bound, endpoint)
+    except BaseException:
+        close_socket(bound)
+        raise
+
+
+def _check(endpoint: str, rig: str, codec: str, jpeg_quality: int, mode: str) -> None:
+    if not is_local(endpoint):
+        raise UserError(
+            f"cannot publish on {endpoint}: other machines could connect, and messages are not encrypted yet; "
+            "publish on tcp://127.0.0.1:PORT or ipc:///tmp/NAME and forward the port over SSH or a VPN"
+        )
+    if not rig or "/" in rig or not rig.isprintable() or len(rig.encode()) > 100:
+        raise UserError(f"the rig name {rig!r} cannot be a topic; use 1 to 100 printable characters without /")
+    for name, value, allowed in (("codec", codec, CODECS), ("mode", mode, tuple(LINGER_S))):
+        if value not in allowed:
+            raise UserError(f"{name} {value!r} is unknown; use one of {', '.join(allowed)}")
+    if not 1 <= jpeg_quality <= 100:
+        raise UserError(f"jpeg_quality is {jpeg_quality}; it must be 1 to 100")
+    if codec == "jpeg":
+        opencv("publishing JPEG")
+
+
+def _ignore(*_: Any) -> None:
+    pass

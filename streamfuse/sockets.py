@@ -1,0 +1,171 @@
+"""Where a socket may bind and how it is woken: endpoint rules, stale ipc files, errors with their remedy.
+
+It knows nothing of messages. Loopback, ipc and inproc are local; everything else is public and refused without keys.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+import zmq
+
+from streamfuse.errors import UserError
+
+HIGH_WATER_MARK = 16
+"""Messages a peer may lag behind: half a second at 30 Hz. Fewer loses frames even for a reader that keeps up."""
+
+Socket = zmq.Socket[bytes]
+MAX_MESSAGE_BYTES = 257 << 20
+PEER_TICK_MS = 1000
+PEER_GONE_MS = 3000
+
+
+class Waker:
+    """Wakes a thread that polls sockets: `wake` from any thread, `fd` in the poller, `clear` once awake."""
+
+    def __init__(self) -> None:
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+
+    @property
+    def fd(self) -> int:
+        return self._read.fileno()
+
+    def wake(self) -> None:
+        # Already full of wake-ups, or closed: awake either way.
+        with suppress(OSError):
+            self._write.send(b"!")
+
+    def clear(self) -> None:
+        with suppress(BlockingIOError):
+            self._read.recv(4096)
+
+    def __enter__(self) -> Waker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._read.close()
+        self._write.close()
+
+
+def open_socket(kind: int, endpoint: str) -> Socket:
+    """A socket with the options both ends share, in a context of its own (inproc needs the process-wide one)."""
+    context = _shared_context() if endpoint.startswith("inproc://") else zmq.Context[Socket]()
+    opened = context.socket(kind)
+    opened.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    opened.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    opened.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    opened.setsockopt(zmq.HEARTBEAT_IVL, PEER_TICK_MS)
+    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_GONE_MS)
+    return opened
+
+
+def close_socket(opened: Socket, linger_ms: int = 0) -> None:
+    """Return when everything sent has left, at the latest after `linger_ms`; the endpoint is free then.
+
+    Ending the context is what waits: a process that exits with messages still inside would lose them silently.
+    """
+    context = cast("zmq.Context[Socket]", opened.context)
+    opened.close(linger=linger_ms)
+    if context is not _shared_context():
+        context.term()
+
+
+def bind(bound: Socket, endpoint: str) -> str:
+    """Bind and return the resolved endpoint; UserError when it is in use, malformed or not of this machine."""
+    _check_ipc(endpoint)
+    try:
+        bound.bind(_wildcard(endpoint))
+    except zmq.ZMQError as error:
+        raise _cannot("publish on", endpoint, error) from error
+    return bound.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def connect(connected: Socket, endpoint: str) -> None:
+    """Connect, now or when the publisher appears; UserError for a malformed endpoint."""
+    try:
+        connected.connect(endpoint)
+    except zmq.ZMQError as error:
+        raise _cannot("subscribe to", endpoint, error) from error
+
+
+def is_local(endpoint: str) -> bool:
+    """True where only processes of this machine can connect."""
+    transport, _, address = endpoint.partition("://")
+    if transport in ("ipc", "inproc"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def ipc_path(endpoint: str) -> Path | None:
+    """The socket file of an ipc endpoint; None for other transports, wildcards and the abstract namespace."""
+    transport, _, address = endpoint.partition("://")
+    return Path(address) if transport == "ipc" and address and address[0] not in "*@" else None
+
+
+def free_ipc_file(endpoint: str) -> None:
+    """Remove the socket file of a closed endpoint, which ZeroMQ leaves behind, unless a successor answers on it."""
+    path = ipc_path(endpoint)
+    if path is not None and path.is_socket() and not _answers(path):
+        path.unlink(missing_ok=True)
+
+
+def _shared_context() -> zmq.Context[Socket]:
+    return cast("zmq.Context[Socket]", zmq.Context.instance())
+
+
+def _check_ipc(endpoint: str) -> None:
+    """ZeroMQ would remove whatever lies at the path; only the socket file of a dead process may go."""
+    path = ipc_path(endpoint)
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise UserError(f"cannot publish on {endpoint}: there is no folder {path.parent}; create it or choose another")
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise UserError(f"cannot publish on {endpoint}: {path} is an ordinary file; choose another path")
+    if _answers(path):
+        raise UserError(
+            f"cannot publish on {endpoint}: another process is using it; stop that one or choose another path"
+        )
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return path.exists()
+    return True
+
+
+def _wildcard(endpoint: str) -> str:
+    return endpoint[:-1] + "*" if endpoint.startswith("tcp://") and endpoint.endswith(":0") else endpoint
+
+
+def _cannot(action: str, endpoint: str, error: zmq.ZMQError) -> UserError:
+    remedies = {
+        errno.EADDRINUSE: "another process is using it; stop that one or choose another port (* takes a free one)",
+        errno.EADDRNOTAVAIL: "this machine has no such address",
+        errno.ENODEV: "this machine has no such address or interface",
+        errno.EACCES: "no permission; choose a port above 1023 or another folder",
+        errno.ENAMETOOLONG: "the path of a socket has at most 107 bytes; choose a shorter one",
+    }
+    form = f"{error.strerror}; write tcp://127.0.0.1:PORT, ipc:///tmp/NAME or inproc://NAME"
+    return UserError(f"cannot {action} {endpoint!r}: {remedies.get(int(error.errno or 0), form)}")
