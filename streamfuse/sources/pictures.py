@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,7 +47,7 @@ class Pictures(Protocol):
     @property
     def warnings(self) -> tuple[str, ...]: ...
 
-    def read(self) -> Iterator[Pixels | Unreadable]: ...
+    def read(self) -> Generator[Pixels | Unreadable]: ...
 
     def look(self) -> Look:
         """Raises UserError where no picture can be read."""
@@ -58,5 +58,5 @@ def colourfulness(image: Pixels) -> float:
     """Mean of (largest - smallest channel) per pixel, in levels of 255; 0.0 for one channel."""
     if image.ndim == 2:
         return 0.0
-    spread = float(np.mean(image.max(axis=2).astype(np.float32) - image.min(axis=2)))
+    spread = float(np.ptp(image, axis=2).mean())
     return spread / 257 if image.dtype == np.uint16 else spread

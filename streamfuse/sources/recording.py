@@ -13,7 +13,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import cast
 
 from streamfuse.clock import ReplayClock
 from streamfuse.errors import UserError
@@ -122,7 +121,7 @@ class RecordedSource:
         self._clock = clock
         self._round_ns = round_ns
         self._closed = threading.Event()
-        self._running: Iterator[Frame | DroppedFrame] = iter(())
+        self._running: Generator[Frame | DroppedFrame] | None = None
 
     def __enter__(self) -> RecordedSource:
         return self
@@ -131,10 +130,9 @@ class RecordedSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        close_iteration = getattr(self._running, "close", None)
-        if close_iteration:
-            with suppress(ValueError):  # running in another thread, which sees `_closed` and ends by itself
-                close_iteration()
+        with suppress(ValueError):  # it runs in another thread, which sees `_closed` and ends by itself
+            if self._running:
+                self._running.close()
 
     def __iter__(self) -> Iterator[Frame | DroppedFrame]:
         self._running = self._replay()
@@ -143,10 +141,10 @@ class RecordedSource:
     def close(self) -> None:
         self._closed.set()
 
-    def _replay(self) -> Iterator[Frame | DroppedFrame]:
+    def _replay(self) -> Generator[Frame | DroppedFrame]:
         sequence = itertools.count()
         for start_ns in itertools.count(0, self._round_ns) if self._round_ns else (0,):
-            with closing(cast("Generator[Pixels | Unreadable, None, None]", self._pictures.read())) as pictures:
+            with closing(self._pictures.read()) as pictures:
                 for name, recording_ns, picture in zip(self.names, self.times_ns, pictures, strict=False):
                     capture_ns = self._clock.capture_ns(start_ns + recording_ns)
                     if not self._clock.wait_until(capture_ns, self._closed):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -22,6 +22,8 @@ from streamfuse.frames import Modality, Pixels
 from streamfuse.sources.pictures import Look, Unreadable, colourfulness
 
 IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm"})
+
+DEPTHS = ("uint8", "uint16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class FolderPictures:
         """Images carry no times."""
         return
 
-    def read(self) -> Iterator[Pixels | Unreadable]:
+    def read(self) -> Generator[Pixels | Unreadable]:
         for file in self.files:
             image = _read_image(file)
             yield image if isinstance(image, Unreadable) else _as_modality(image, self.modality)
@@ -61,7 +63,7 @@ class FolderPictures:
 def open_folder(path: Path, modality: Modality) -> FolderPictures:
     """The images in `path` (a folder, or one image file). Raises UserError when there is nothing to show."""
     if path.is_file():
-        return FolderPictures(path, modality, (path,))
+        return FolderPictures(path, modality, (path,), _more_pages(path))
     files = [file for file in path.iterdir() if is_image(file)]
     if not files:
         raise UserError(f"{path}: a folder of images was asked for, found {_contents(path)}; {_endings()}")
@@ -71,7 +73,8 @@ def open_folder(path: Path, modality: Modality) -> FolderPictures:
             f"{path}: {len(twice)} image names occur with two endings (first: {min(twice)}); "
             "a name is a frame's identity, so keep one file of each"
         )
-    return FolderPictures(path, modality, tuple(sorted(files, key=lambda file: natural_key(file.stem))))
+    files.sort(key=lambda file: natural_key(file.stem))
+    return FolderPictures(path, modality, tuple(files), _more_pages(files[0]))
 
 
 def is_image(path: Path) -> bool:
@@ -82,6 +85,11 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     """Sorting key under which frame2 comes before frame10."""
     parts = re.split(r"(\d+)", text)
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part.lower()) for part in parts if part]
+
+
+def _more_pages(file: Path) -> tuple[str, ...]:
+    pages = cv2.imcount(str(file)) if file.suffix.lower() in (".tif", ".tiff") else 1
+    return (f"{file}: it holds {pages} pages and the first is used; split it into one image per frame",)[: pages > 1]
 
 
 def _contents(path: Path) -> str:
@@ -116,7 +124,7 @@ def _read_image(file: Path) -> NDArray[np.uint8] | NDArray[np.uint16] | Unreadab
     image = _decoded(data)
     if image is None:
         return Unreadable(f"{file.name}: no decodable image in {len(data)} bytes")
-    if image.dtype not in (np.uint8, np.uint16):
+    if image.dtype.name not in DEPTHS:
         return Unreadable(f"{file.name}: {image.dtype} pixels; readable are 8- and 16-bit whole numbers")
     return cast("NDArray[np.uint8] | NDArray[np.uint16]", image)
 

@@ -2,23 +2,25 @@
 
 Opening reads through the file's packets once, without decoding: that gives the exact number of frames, the time of
 each, and whether the file is cut off. While reading, a frame is known by its time, so that after a damaged packet
-every later frame keeps its own index. (Frames that a codec predicts from a damaged one may look smeared until the
-next key frame; they are delivered.)
+every later frame keeps its own index. Frames that a codec predicts from a damaged one are delivered where the decoder
+accepts them; they may look smeared until the next key frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import itertools
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from streamfuse.errors import SourceLost, UserError
 from streamfuse.frames import Modality, Pixels
+from streamfuse.sources.ffv1_check import is_damaged
 from streamfuse.sources.pictures import Look, Unreadable, colourfulness
 from streamfuse.sources.timestamps import even_times_ns
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 FALLBACK_RATE_HZ = 30.0
 NOT_VIDEO = frozenset({"tty", "srt", "webvtt", "ass"})
 """Containers under which FFmpeg would show a text file as a picture."""
+STEADY = frozenset({"avi"})
+"""Containers that store no presentation times: their frames are even by definition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +52,27 @@ class VideoPictures:
     def names(self) -> tuple[str, ...]:
         return tuple(f"{index:06d}" for index in range(self.count))
 
-    def read(self) -> Iterator[Pixels | Unreadable]:
+    def read(self) -> Generator[Pixels | Unreadable]:
         """Exactly `count` pictures. Raises SourceLost when the file has gone."""
-        index_of_pts = {pts: index for index, pts in enumerate(self.pts or ())}
-        index, trouble = 0, "no packet of it could be decoded"
+        with closing(self._all_pictures()) as pictures:
+            yield from itertools.islice(pictures, self.count)
+
+    def _all_pictures(self) -> Generator[Pixels | Unreadable]:
+        index_of_pts: dict[int | None, int] = {pts: index for index, pts in enumerate(self.pts or ())}
+        done, trouble = 0, Unreadable("the decoder gave no picture for it")
         for item in self._decode():
             if isinstance(item, Unreadable):
-                trouble = item.detail
-                reached = index if self.pts else index + 1
-            else:
-                reached = index_of_pts.get(item.pts or 0, index) if self.pts else index
-            for _ in range(index, min(reached, self.count)):
-                yield Unreadable(trouble)
-            index = max(index, reached)
-            if not isinstance(item, Unreadable) and reached == index < self.count:
+                trouble = item
+                if not self.pts:
+                    yield trouble
+                    done += 1
+                continue
+            index = index_of_pts.get(item.pts, done)
+            yield from itertools.repeat(trouble, index - done)
+            if index >= done:
                 yield _pixels(item, self.modality)
-                index += 1
-        for _ in range(index, self.count):
-            yield Unreadable(trouble)
+                done = index + 1
+        yield from itertools.repeat(trouble, self.count - done)
 
     def look(self) -> Look:
         """What the first readable frame is like; UserError where none can be decoded."""
@@ -83,14 +90,16 @@ class VideoPictures:
         raise UserError(f"{self.path}: none of its {self.count} video frames can be decoded ({detail})")
 
     def _decode(self) -> Iterator[VideoFrame | Unreadable]:
-        """Frames in the order they are shown, and what the decoder said about packets it refused."""
-        import av
+        """Frames in the order they are shown, and what is wrong with packets that cannot be decoded."""
+        import av.error
 
         try:
             with _opened(self.path) as (container, stream):
                 stream.codec_context.options = {"err_detect": "explode"}
+                intact = True
                 for packet in _packets(container, stream):
-                    yield from _decoded(packet)
+                    intact = (intact or packet.is_keyframe) and not _wrong_checksum(packet)
+                    yield from _decoded(packet) if intact else (_damaged(packet, "wrong checksum since the key frame"),)
         except (UserError, av.error.FFmpegError) as error:
             raise SourceLost(f"{self.path} could be opened before and cannot be now: {error}") from error
 
@@ -98,24 +107,27 @@ class VideoPictures:
 def open_video(path: Path, modality: Modality) -> VideoPictures:
     """Read through the packets of `path`. Raises UserError where there is no video in it."""
     with _opened(path) as (container, stream):
-        packets = [packet for packet in _packets(container, stream) if packet.size and not packet.is_discard]
+        stamps = [packet.pts for packet in _packets(container, stream) if packet.size and not packet.is_discard]
         rate_hz = float(stream.average_rate or FALLBACK_RATE_HZ)
         promised = stream.frames or round(_declared_s(container, stream) * rate_hz)
-        stamps = [packet.pts for packet in packets if packet.pts is not None]
+        steady = container.format.name in STEADY
         time_base = stream.time_base
-    if not packets:
+    count = len(stamps)
+    if not count:
         raise UserError(f"{path}: a video was asked for, found a video stream without a single frame")
-    warnings = _cut_off(path, len(packets), promised, rate_hz)
-    if time_base is None or len(set(stamps)) < len(packets):
+    warnings = _cut_off(path, count, promised, rate_hz)
+    pts = _usable(stamps)
+    if pts and time_base and not steady:
+        return VideoPictures(path, modality, count, pts, _to_ns(pts, time_base), warnings)
+    if not steady:
         warnings += (f"{path}: its frames have no usable times; frame i is taken to be at i / {rate_hz:g} s",)
-        return VideoPictures(path, modality, len(packets), None, even_times_ns(range(len(packets)), rate_hz), warnings)
-    pts = tuple(sorted(stamps))
-    return VideoPictures(path, modality, len(pts), pts, _to_ns(pts, time_base), warnings)
+    return VideoPictures(path, modality, count, None, even_times_ns(range(count), rate_hz), warnings)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _opened(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
     import av
+    import av.error
 
     try:
         container = av.open(str(path))
@@ -127,32 +139,44 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         if not container.streams.video or container.format.name in NOT_VIDEO:
             kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-            raise UserError(f"{path}: a video stream was asked for, found {', '.join(kinds)} ({container.format.name})")
+            raise UserError(
+                f"{path}: a video stream was asked for, found {', '.join(kinds)} ({container.format.name}); "
+                "give a video file, and see whether this one is complete"
+            )
         yield container, container.streams.video[0]
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """All packets up to the end, or up to where a file that is cut off stops."""
-    import av
+    import av.error
 
-    try:
+    with suppress(av.error.FFmpegError):
         yield from container.demux(stream)
-    except av.error.FFmpegError:
-        return
 
 
-def _decoded(packet: Packet) -> list[VideoFrame | Unreadable]:
-    import av
+def _decoded(packet: Packet[VideoStream]) -> list[VideoFrame | Unreadable]:
+    import av.error
 
     try:
         frames = packet.decode()
     except av.error.FFmpegError as error:
-        return [Unreadable(f"damaged video packet at byte {packet.pos}: {_reason(error)}")]
-    return [
-        Unreadable(f"damaged video frame at pts {frame.pts}") if frame.is_corrupt else frame
-        for frame in frames
-        if isinstance(frame, av.VideoFrame)
-    ]
+        return [_damaged(packet, _reason(error))]
+    return [Unreadable(f"damaged video frame at pts {frame.pts}") if frame.is_corrupt else frame for frame in frames]
+
+
+def _damaged(packet: Packet[VideoStream], reason: str) -> Unreadable:
+    return Unreadable(f"damaged video packet at byte {packet.pos}: {reason}")
+
+
+def _wrong_checksum(packet: Packet[VideoStream]) -> bool:
+    """True for FFV1 only; what follows such a packet up to the next key frame cannot be right either."""
+    return packet.stream.codec_context.name == "ffv1" and is_damaged(bytes(packet))
+
+
+def _usable(stamps: Sequence[int | None]) -> tuple[int, ...] | None:
+    """Presentation times in rising order; None where one is missing or given twice."""
+    known = {stamp for stamp in stamps if stamp is not None}
+    return tuple(sorted(known)) if len(known) == len(stamps) else None
 
 
 def _declared_s(container: InputContainer, stream: VideoStream) -> float:
@@ -186,8 +210,8 @@ def _grey_plane(frame: VideoFrame) -> Pixels:
     order = ">u2" if frame.format.name.endswith("be") else "<u2"
     stored = np.dtype(np.uint8 if frame.format.components[0].bits <= 8 else order)
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, stored).reshape(-1, plane.line_size // stored.itemsize)
-    return rows[: frame.height, : frame.width].astype(stored.newbyteorder("="))
+    rows = np.frombuffer(cast(Any, plane), stored).reshape(-1, plane.line_size // stored.itemsize)
+    return rows[: frame.height, : frame.width].astype(np.uint16 if stored.itemsize == 2 else np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def read_sidecar(path: Path, names: Sequence[str]) -> Sidecar:
     Raises UserError (naming the line) for a row that cannot be read, a frame without a row, or times that do not rise.
     """
     rows = _unique(path, _rows(path))
-    keys: Sequence[str] = names if any(name in rows for name in names) else range_keys(len(names))
+    keys: Sequence[str] = names if any(name in rows for name in names) else [str(index) for index in range(len(names))]
     if not any(key in rows for key in keys):
         rows = {_as_index(frame): row for frame, row in rows.items()}
     missing = [name for name, key in zip(names, keys, strict=True) if key not in rows]
@@ -63,19 +64,18 @@ def read_sidecar(path: Path, names: Sequence[str]) -> Sidecar:
     return Sidecar(tuple(row.time_ns for row in found), len(rows) - len(found))
 
 
-def range_keys(count: int) -> list[str]:
-    return [str(index) for index in range(count)]
-
-
 def even_times_ns(indices: Sequence[int], rate_hz: float) -> tuple[int, ...]:
     """Time of each index at a steady rate, from 0, in ns."""
     return tuple(round(index * 1e9 / rate_hz) for index in indices)
 
 
 def typical_period_ns(times_ns: Sequence[int], otherwise_ns: int) -> int:
-    """Median distance of neighbours: the nominal period even where frames are missing."""
+    """Mean distance of neighbours, without the gaps that missing frames leave (more than half off the median)."""
     steps = [after - before for before, after in pairwise(times_ns)]
-    return round(statistics.median(steps)) if steps else otherwise_ns
+    if not steps:
+        return otherwise_ns
+    middle = statistics.median(steps)
+    return round(statistics.fmean(step for step in steps if 2 * abs(step - middle) <= middle))
 
 
 def _rows(path: Path) -> Iterator[_Row]:
@@ -93,10 +93,10 @@ def _csv_rows(path: Path, lines: Sequence[str]) -> Iterator[_Row]:
     if not {"frame", "time_ns"} <= set(reader.fieldnames or ()):
         raise UserError(f"{path}: line 1 must be a header with the columns frame,time_ns; found {lines[:1]}")
     for row in reader:
-        try:
-            yield _Row(reader.line_num, row["frame"].strip(), int(row["time_ns"]))
-        except (AttributeError, TypeError, ValueError) as error:
-            raise _bad_row(path, reader.line_num, lines) from error
+        frame, time_ns = (row["frame"] or "").strip(), (row["time_ns"] or "").strip()
+        if not frame or not re.fullmatch(r"[+-]?[0-9]+", time_ns):
+            raise _bad_row(path, reader.line_num, lines)
+        yield _Row(reader.line_num, frame, int(time_ns))
 
 
 def _jsonl_rows(path: Path, lines: Sequence[str]) -> Iterator[_Row]:
