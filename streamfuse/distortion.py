@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Coefficients = tuple[float, ...]
 
+NEGLIGIBLE = 1e-12  # a coefficient that moves no ray a pinhole lens can see
 NEWTON_STEPS = 30
 TOLERANCE = 1e-9  # in rays: a millionth of a pixel for any lens in use
 
@@ -71,7 +72,7 @@ def fold_radius(k: Coefficients) -> float:
 
 
 def _roots(polynomial: Any) -> NDArray[np.complex128]:
-    return np.asarray(polynomial.trim().roots(), dtype=np.complex128)
+    return np.asarray(polynomial.trim(NEGLIGIBLE).roots(), dtype=np.complex128)
 
 
 def _radial(k: Coefficients, s: Floats) -> Floats:

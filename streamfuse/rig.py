@@ -163,15 +163,16 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
                     f"rig {self.name} was measured on {stream} {_x(measured)} and cannot be scaled to {_x(asked)}: "
                     "width and height must change by the same whole factor; calibrate at this size"
                 )
-        sizes = {"thermal_size": thermal_size, "rgb_size": rgb_size}
+        residual_px = self.residual_px and self.residual_px * rgb_size[0] / self.rgb_size[0]
+        changes = {"thermal_size": thermal_size, "rgb_size": rgb_size, "residual_px": residual_px}
         if self.thermal is not None and self.rgb is not None:
             lenses = {"thermal": self.thermal.scaled(thermal_size), "rgb": self.rgb.scaled(rgb_size)}
-            return self.model_copy(update={**sizes, **lenses})
+            return self.model_copy(update={**changes, **lenses})
         thermal_from_measured = _stretch(self.thermal_size, thermal_size)
         matrix = (
             _stretch(self.rgb_size, rgb_size) @ cast(Floats, self.homography) @ np.linalg.inv(thermal_from_measured)
         )
-        return self.model_copy(update={**sizes, "rgb_from_thermal_homography": _rows(matrix)})
+        return self.model_copy(update={**changes, "rgb_from_thermal_homography": _rows(matrix)})
 
 
 def _whole_factor(one: Size, other: Size) -> bool:
