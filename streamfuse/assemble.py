@@ -20,6 +20,7 @@ from streamfuse.sync import PairMatcher
 
 if TYPE_CHECKING:
     from streamfuse.fuse import Fuser
+    from streamfuse.sources.synthetic import SceneConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +60,23 @@ def _open_recording(config: RunConfig, source: RecordingConfig) -> Cameras:
 
 
 def _open_synthetic(source: SyntheticConfig) -> Cameras:
-    from streamfuse.sources.synthetic import SceneConfig, open_synthetic
+    from streamfuse.sources.synthetic import open_synthetic
 
-    scene = SceneConfig(
-        seed=source.seed,
-        duration_s=source.duration_s,
-        thermal_size=source.thermal_size,
-        rgb_size=source.rgb_size,
-        thermal_rate_hz=source.thermal_rate_hz,
-        rgb_rate_hz=source.rgb_rate_hz,
-        thermal_offset_ns=round(source.thermal_offset_ms * 1e6),
-        drift_ppm=source.drift_ppm,
-        jitter_ns=round(source.jitter_ms * 1e6),
-        thermal_bits=source.thermal_bits,
-        shutter_every_s=source.shutter_every_s,
-        shutter_duration_s=source.shutter_duration_s,
-    )
-    pair = open_synthetic(scene, pace=source.pace)
+    pair = open_synthetic(scene_of(source), pace=source.pace)
     return Cameras(pair.thermal, pair.rgb, rig=pair.rig, deterministic=source.pace == "every")
+
+
+def scene_of(source: SyntheticConfig) -> SceneConfig:
+    """The scene that a run file asks for; times there are in ms, here in ns."""
+    from streamfuse.sources.synthetic import SceneConfig
+
+    same = source.model_dump(exclude={"kind", "pace", "thermal_phase_ms", "thermal_offset_ms", "jitter_ms"})
+    return SceneConfig(
+        thermal_phase_ns=round(source.thermal_phase_ms * 1e6),
+        thermal_offset_ns=round(source.thermal_offset_ms * 1e6),
+        jitter_ns=round(source.jitter_ms * 1e6),
+        **same,
+    )
 
 
 def open_intake(config: RunConfig, cameras: Cameras) -> Capture | InOrder:

@@ -44,15 +44,20 @@ class SyntheticConfig(Section):
     seed: int = 0
     duration_s: Positive | None = None  # endless
     thermal_size: tuple[PixelCount, PixelCount] = (320, 256)
-    rgb_size: tuple[PixelCount, PixelCount] = (640, 512)
+    rgb_size: tuple[PixelCount, PixelCount] = (1280, 720)
     thermal_rate_hz: Positive = 30.0
     rgb_rate_hz: Positive = 30.0
-    thermal_offset_ms: float = 0.0
+    thermal_phase_ms: float = 0.0  # the thermal camera exposes this much later
+    thermal_offset_ms: float = 0.0  # thermal stamps say this much more than the truth; the rig knows
     drift_ppm: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
     jitter_ms: Annotated[float, Field(ge=0)] = 0.0
     thermal_bits: Literal[8, 16] = 16
     shutter_every_s: Positive | None = None  # thermal freezes this often, as a flat-field shutter does
     shutter_duration_s: Positive = 0.5
+    night: bool = True
+    people: Annotated[int, Field(ge=0, le=50)] = 5
+    vehicles: Annotated[int, Field(ge=0, le=20)] = 2
+    markers: bool = False  # bright, warm discs at known places, to measure geometry with
     pace: Pace = "real"
 
 

@@ -41,7 +41,7 @@ class FolderSink:
             raise UserError(f"--out {self._folder}: cannot be made: {error.strerror}") from error
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: Any) -> None:
         return
 
     def wanted(self) -> frozenset[str]:

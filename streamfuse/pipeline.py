@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, Protocol
 
 from streamfuse import assemble
@@ -48,9 +47,7 @@ class Sink(Protocol):
 
     def __enter__(self) -> Any: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: Any) -> None: ...
 
     def wanted(self) -> frozenset[str]:
         """Streams besides the fused one that somebody asks for now."""
@@ -126,7 +123,7 @@ class _Flow:
             self.outputs.dropped(Reason.FAILED)
             raise
         self.made += 1
-        self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.dropped_by_reason}))
+        self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.as_dict()["dropped"]}))
         self.watch(fused)
 
     def finished(self) -> bool:
@@ -194,15 +191,15 @@ def run(
 
 
 def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:
-    timed = timings(sent, until="sent")
+    timed, outputs = timings(sent, until="sent"), flow.outputs.as_dict()
     return Report(
         frames_in=dict(flow.frames.frames_in),
         matched=flow.frames.pairs,
         lone=dict(flow.frames.lone),
         dropped=dict(flow.frames.dropped),
-        published=flow.outputs.published_count,
-        outputs_dropped=dict(flow.outputs.dropped_by_reason),
-        balanced=flow.frames.in_flight == 0 and flow.outputs.in_flight == 0,
+        published=outputs["published"],
+        outputs_dropped=outputs["dropped"],
+        balanced=flow.frames.in_flight == 0 == outputs["in_flight"],
         latency_ms=timed.latency_ms,
         stages_ms=timed.stages_ms,
         fps=timed.fps,

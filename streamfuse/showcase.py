@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streamfuse.config import OutputConfig, RunConfig, SyntheticConfig
+from streamfuse.assemble import scene_of
+from streamfuse.config import RunConfig, SyntheticConfig
 from streamfuse.errors import StreamfuseError
-from streamfuse.frames import FusedFrame
+from streamfuse.frames import FusedFrame, Modality, Size
 from streamfuse.pipeline import Limits, run
 from streamfuse.publish import Dropped, Sent
-from streamfuse.register import Registrar
+from streamfuse.register import output_grid
+from streamfuse.sources.synthetic import open_synthetic
 from streamfuse.triptych import triptych, write_image
 
 REAL_MOMENT = 80
 SYNTHETIC_MOMENT = 90
+WINDOW = 12
 LAYERS = frozenset({"thermal", "visible"})
 
 
@@ -35,7 +39,7 @@ class LastFrame:
     def __enter__(self) -> LastFrame:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: Any) -> None:
         return
 
     def wanted(self) -> frozenset[str]:
@@ -70,11 +74,41 @@ def show_real(config: RunConfig, path: Path) -> dict[str, Any]:
 
 
 def show_synthetic(config: RunConfig, path: Path) -> dict[str, Any]:
-    """thermal | visible | fused of the synthetic scene, with the distance between map and truth in output pixels."""
-    scene = SyntheticConfig(kind="synthetic", pace="every")
-    synthetic = config.model_copy(update={"source": scene, "rig": None, "output": OutputConfig()})
+    """thermal | visible | fused of the synthetic scene, with the registration error that was measured in it."""
+    source = SyntheticConfig(kind="synthetic", pace="every")
+    synthetic = config.model_copy(update={"source": source, "rig": None})
     fused = moment(synthetic, SYNTHETIC_MOMENT)
-    error_px = registration_error_px()
-    captions = ("thermal, aligned", "visible", f"fused: {fused.model}; registration error {error_px:.3f} px")
+    error_px = registration_error_px(synthetic, source)
+    captions = ("thermal, aligned", "visible", f"fused: {fused.model}; registration error {error_px:.2f} px")
     write_image(path, triptych(fused, captions))
-    return {"path": str(path), "says": f"registration error {error_px:.3f} px", "registration_error_px": error_px}
+    return {"path": str(path), "says": f"registration error {error_px:.2f} px", "registration_error_px": error_px}
+
+
+def registration_error_px(config: RunConfig, source: SyntheticConfig) -> float:
+    """RMS distance, in output pixels, of warm discs in the aligned thermal image from where they are seen in RGB.
+
+    The discs' true RGB positions are known; where the pipeline put them is their centroid in the thermal layer.
+    """
+    marked = source.model_copy(update={"markers": True, "people": 0, "vehicles": 0})
+    thermal = moment(config.model_copy(update={"source": marked}), 1).layers["thermal"].astype(np.float64)
+    pair = open_synthetic(scene_of(marked), pace="every")
+    grid = output_grid(marked.rgb_size, config.output.size, config.output.fit)
+    truth = pair.truth.pixel(Modality.RGB, pair.truth.markers_m)
+    on_grid = np.column_stack([truth, np.ones(len(truth))]) @ np.linalg.inv(grid.rgb_from_output).T
+    found = [(_centroid(thermal, centre), centre) for centre in on_grid[:, :2] if _inside(centre, grid.size)]
+    if not found:
+        raise StreamfuseError("no marker of the synthetic scene lies on the output grid")
+    return float(np.sqrt(np.mean([np.sum((seen - true) ** 2) for seen, true in found])))
+
+
+def _inside(centre: NDArray[np.float64], size: Size) -> bool:
+    return bool((centre > WINDOW).all() and (centre < np.array(size) - 1 - WINDOW).all())
+
+
+def _centroid(image: NDArray[np.float64], near: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Brightness-weighted centre of the disc in a window around `near`; its darker half counts as background."""
+    x, y = np.rint(near).astype(int)
+    window = image[y - WINDOW : y + WINDOW + 1, x - WINDOW : x + WINDOW + 1]
+    weight = np.clip(window - (window.min() + window.max()) / 2, 0, None)
+    rows, columns = np.mgrid[-WINDOW : WINDOW + 1, -WINDOW : WINDOW + 1]
+    return np.array([x + np.average(columns, weights=weight), y + np.average(rows, weights=weight)])
