@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FALLBACK_RATE_HZ = 30.0
 NOT_VIDEO = frozenset({"tty", "srt", "webvtt", "ass"})
 """Containers under which FFmpeg would show a text file as a picture."""
+LIMITED_RANGE = 1
+"""FFmpeg's mark of a stream that says its luminance runs from 16 to 235; that one is stretched to 0 to 255."""
 STEADY = frozenset({"avi"})
 """Containers that store no presentation times: their frames are even by definition."""
 
@@ -200,13 +202,14 @@ def _to_ns(pts: Sequence[int], time_base: Fraction) -> tuple[int, ...]:
 def _pixels(frame: VideoFrame, modality: Modality) -> Pixels:
     if modality is Modality.RGB:
         return frame.to_ndarray(format="rgb24")
-    if frame.format.name.startswith("gray"):
-        return _grey_plane(frame)
+    grey = frame.format.name.startswith("gray")
+    if grey or (frame.format.is_planar and not frame.format.is_rgb and frame.color_range != LIMITED_RANGE):
+        return _first_plane(frame)
     return frame.to_ndarray(format="gray" if frame.format.components[0].bits <= 8 else "gray16le")
 
 
-def _grey_plane(frame: VideoFrame) -> Pixels:
-    """Stored values untouched: a conversion would stretch 10 to 14 bits to 16, and counts are counts."""
+def _first_plane(frame: VideoFrame) -> Pixels:
+    """Grey or luminance exactly as stored: a conversion would stretch 10 to 14 bits to 16, or clip at 16 and 235."""
     order = ">u2" if frame.format.name.endswith("be") else "<u2"
     stored = np.dtype(np.uint8 if frame.format.components[0].bits <= 8 else order)
     plane = frame.planes[0]
