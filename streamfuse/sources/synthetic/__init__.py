@@ -22,11 +22,12 @@ from streamfuse.lens import Floats, Lens, Pose
 from streamfuse.rig import Rig
 from streamfuse.sources import SourceInfo
 from streamfuse.sources.synthetic.actors import cast_actors
-from streamfuse.sources.synthetic.camera import RgbCamera, ThermalCamera, View
+from streamfuse.sources.synthetic.camera import RgbCamera, ThermalCamera
 from streamfuse.sources.synthetic.scene import Scene
 from streamfuse.sources.synthetic.source import SyntheticSource
 from streamfuse.sources.synthetic.street import paint_street
 from streamfuse.sources.synthetic.truth import SECOND_NS, Box, SceneTruth, Timing
+from streamfuse.sources.synthetic.view import View
 
 __all__ = ["Box", "SceneConfig", "SceneTruth", "SyntheticPair", "SyntheticSource", "open_synthetic", "synthetic_rig"]
 
@@ -90,7 +91,7 @@ class SyntheticPair:
 
 
 def open_synthetic(
-    config: SceneConfig = SceneConfig(),  # noqa: B008  (frozen)
+    config: SceneConfig = SceneConfig(),
     *,
     pace: str = "real",
     rig: Rig | None = None,
@@ -162,7 +163,7 @@ def _views(config: SceneConfig, rig: Rig) -> dict[Modality, View]:
         )
     for name, lens, size in (("thermal", rig.thermal, config.thermal_size), ("rgb", rig.rgb, config.rgb_size)):
         if tuple(lens.size) != tuple(size):
-            raise UserError(f"synthetic scene: {name}_size is {size}, rig {rig.name!r} has {lens.size}; make them equal")
+            raise UserError(f"synthetic scene: {name}_size is {size}, rig {rig.name!r} has {lens.size}")
     return {
         Modality.THERMAL: View(rig.thermal, rig.rgb_from_thermal, rig.working_depth_m),
         Modality.RGB: View(rig.rgb, None, rig.working_depth_m),

@@ -68,7 +68,7 @@ class Person:
     def ground_m(self) -> float:
         return self.path.ground_m
 
-    def lights(self, time_s: float) -> list[Light]:
+    def lights(self, time_s: float) -> list[Light]:  # noqa: ARG002
         return []
 
     def parts(self, time_s: float) -> list[Part]:
@@ -147,7 +147,7 @@ class Dog:
     def ground_m(self) -> float:
         return self.path.ground_m
 
-    def lights(self, time_s: float) -> list[Light]:
+    def lights(self, time_s: float) -> list[Light]:  # noqa: ARG002
         return []
 
     def parts(self, time_s: float) -> list[Part]:
@@ -200,7 +200,7 @@ class Car:
 
     def parts(self, time_s: float) -> list[Part]:
         return [
-            self._part(time_s, UNDERSIDE, (8, 8, 9), 297.0),
+            self._part(time_s, UNDERSIDE, (8, 8, 9), 290.5),
             *self._bodywork(time_s),
             *(part for hub in WHEELS for part in self._wheel(time_s, hub)),
             self._part(time_s, HEADLAMP, HEADLIGHT, 312.0, shines=True),
@@ -213,20 +213,14 @@ class Car:
             self._part(time_s, CABIN, shaded(self.paint, 0.9), 283.0),
             self._part(time_s, BODY, self.paint, 284.5),
             self._part(time_s, SILL, shaded(self.paint, 0.45), 287.0),
-            self._part(time_s, BONNET, self.paint, 299.0),
-            self._part(time_s, ENGINE, self.paint, 305.5),
+            *(self._part(time_s, _shrunk(BONNET, size), self.paint, kelvin) for size, kelvin in ENGINE_HEAT),
             self._part(time_s, SHOULDER_LINE, shaded(self.paint, 1.35), 285.0),
             *(self._part(time_s, pane, (34, 42, 50), 281.0) for pane in PANES),
             self._part(time_s, DOOR_GAP, shaded(self.paint, 0.4), 284.5),
         ]
 
     def _wheel(self, time_s: float, hub: Point) -> list[Part]:
-        rings = ((0.37, (6, 6, 7), 290.0), (0.32, (24, 24, 25), 299.5), (0.2, (150, 152, 155), 307.0))
-        spoke = ellipse((hub[0] + 0.0, hub[1]), 0.07, 0.07, corners=8)
-        return [
-            *(self._part(time_s, ellipse(hub, r, r, corners=20), tint, kelvin) for r, tint, kelvin in rings),
-            self._part(time_s, spoke, (70, 70, 72), 312.0),
-        ]
+        return [self._part(time_s, ellipse(hub, r, r, corners=20), tint, kelvin) for r, tint, kelvin in WHEEL_RINGS]
 
     def _part(self, time_s: float, outline: Floats, colour: Colour, kelvin: float, *, shines: bool = False) -> Part:
         if self.parked:
@@ -242,13 +236,19 @@ class Car:
 
 MIDDLE_M = 2.15
 WHEELS: tuple[Point, ...] = ((0.85, 0.32), (3.42, 0.32))
+WHEEL_RINGS: tuple[tuple[float, Colour, float], ...] = (
+    *((0.37, (6, 6, 7), 288.0), (0.32, (24, 24, 25), 294.5)),
+    *((0.21, (150, 152, 155), 297.0), (0.15, (96, 98, 102), 302.0), (0.06, (60, 60, 62), 309.0)),
+)
 BODY = np.array(
-    [(0.1, 0.28), (0.0, 0.45), (0.02, 0.8), (0.14, 0.98), (0.6, 1.03), (2.95, 1.0), (3.9, 0.85), (4.2, 0.7)]
-    + [(4.3, 0.48), (4.24, 0.28)]
+    [
+        *((0.1, 0.28), (0.0, 0.45), (0.02, 0.8), (0.14, 0.98), (0.6, 1.03)),
+        *((2.95, 1.0), (3.9, 0.85), (4.2, 0.7), (4.3, 0.48), (4.24, 0.28)),
+    ]
 )
 CABIN = np.array([(0.42, 1.0), (0.7, 1.24), (1.15, 1.44), (1.75, 1.49), (2.2, 1.44), (3.05, 0.98)])
 BONNET = np.array([(2.98, 0.99), (3.9, 0.85), (4.2, 0.7), (4.27, 0.5), (3.88, 0.6), (3.4, 0.72), (3.0, 0.66)])
-ENGINE = np.array([(3.2, 0.94), (3.86, 0.83), (4.14, 0.69), (4.2, 0.56), (3.6, 0.72)])
+ENGINE_HEAT = ((1.0, 290.0), (0.86, 294.0), (0.68, 298.0), (0.48, 301.5), (0.25, 304.0))
 SILL = rectangle(0.12, 0.27, 4.2, 0.38)
 SHOULDER_LINE = rectangle(0.2, 0.92, 2.9, 0.95)
 UNDERSIDE = rectangle(0.25, 0.1, 4.1, 0.3)
@@ -260,6 +260,11 @@ PANES = (
 HEADLAMP = np.array([(3.98, 0.74), (4.2, 0.68), (4.24, 0.58), (4.05, 0.62)])
 TAIL_LAMP = np.array([(0.0, 0.7), (0.02, 0.86), (0.16, 0.88), (0.14, 0.72)])
 EXHAUST = ellipse((0.06, 0.24), 0.09, 0.06, corners=10)
+
+
+def _shrunk(outline: Floats, factor: float) -> Floats:
+    middle = outline.mean(axis=0)
+    return middle + (outline - middle) * factor
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
@@ -280,7 +285,7 @@ def _person(rng: np.random.Generator, number: int) -> Person:
     """People 0, 3, 6.. pass close by, 1, 4.. on the far pavement, 2, 5.. stand still where no lamp reaches."""
     role, round_ = number % 3, number // 3
     ground = (4.95, 1.72, 1.34)[role] + 0.12 * round_
-    start = ((-3.4, 1.9, 7.45)[role] + (4.6, -6.4, -10.6)[role] * round_) + float(rng.uniform(-0.3, 0.3))
+    start = ((-3.4, 1.9, 7.45)[role] + (9.6, -9.4, -10.6)[role] * round_) + float(rng.uniform(-0.3, 0.3))
     pace = float(rng.uniform(1.05, 1.5)) * (1 if (role + round_) % 2 == 0 else -1)
     height = float(rng.uniform(1.62, 1.86)) * (1.22 if role == 0 else 1.0)
     return Person(

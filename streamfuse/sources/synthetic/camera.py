@@ -1,4 +1,4 @@
-"""Two cameras looking at the plane: exact geometry, then what a thermal and an RGB sensor make of it.
+"""Two cameras looking at the plane: what a thermal and an RGB sensor make of it.
 
 Every picture is a pure function of scene time and exposure number. Knows nothing of stamps, clocks or threads.
 """
@@ -6,7 +6,6 @@ Every picture is a pure function of scene time and exposure number. Knows nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import cv2
@@ -14,100 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.frames import Size
-from streamfuse.lens import Lens, Pose
-from streamfuse.sources.synthetic.scene import Floats, Light, Part, Scene, fill
+from streamfuse.sources.synthetic.glow import Glow, draw_glow
+from streamfuse.sources.synthetic.scene import CANVAS_PX_PER_M, Floats, Light, Part, Scene, fill
+from streamfuse.sources.synthetic.view import View, Window, window_of
 
+Image = NDArray[Any]
 Image8 = NDArray[np.uint8]
 Image32 = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Window = tuple[slice, slice]
-"""Rows and columns of an image."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """One camera's exact geometry: plane metres to pixels and back. `rgb_from_camera` is None for the RGB camera."""
-
-    lens: Lens
-    rgb_from_camera: Pose | None
-    depth_m: float
-
-    def pixels(self, points: Floats) -> tuple[Floats, Bools]:
-        """Plane points (... 2) to pixels (... 2), and where that is valid."""
-        depth = np.full((*points.shape[:-1], 1), self.depth_m)
-        world = np.concatenate([points, depth], axis=-1)
-        if self.rgb_from_camera:
-            world = (world - self.rgb_from_camera.translation_vector) @ self.rgb_from_camera.rotation_matrix
-        return self.lens.project(world)
-
-    def plane(self, pixels: Floats) -> tuple[Floats, Bools]:
-        """Pixels (... 2) to the plane points (... 2) they show, and where there is one."""
-        rays, valid = self.lens.rays(pixels)
-        ray = np.concatenate([rays, np.ones((*rays.shape[:-1], 1))], axis=-1)
-        start = np.zeros(3)
-        if self.rgb_from_camera:
-            ray = ray @ self.rgb_from_camera.rotation_matrix.T
-            start = self.rgb_from_camera.translation_vector
-        ahead = ray[..., 2] > 1e-9
-        scale = (self.depth_m - start[2]) / np.where(ahead, ray[..., 2], 1.0)
-        return (start + ray * scale[..., None])[..., :2], valid & ahead
-
-    def grid(self, oversampling: int = 1) -> Floats:
-        """Pixel coordinates of every pixel, or of every sub-pixel, H W 2."""
-        width, height = self.lens.size
-        x = (np.arange(width * oversampling) + 0.5) / oversampling - 0.5
-        y = (np.arange(height * oversampling) + 0.5) / oversampling - 0.5
-        return np.stack(np.meshgrid(x, y), axis=-1)
-
-    @property
-    def px_per_m(self) -> float:
-        return self.lens.fx / self.depth_m
-
-
-def project_parts(view: View, parts: Sequence[Part]) -> list[Floats]:
-    """Outlines in pixels, all in one call."""
-    if not parts:
-        return []
-    pixels, _ = view.pixels(np.concatenate([part.outline for part in parts]))
-    return np.split(pixels, np.cumsum([len(part.outline) for part in parts])[:-1])
-
-
-def window_of(outlines: Sequence[Floats], size: Size, margin: int) -> Window | None:
-    """The part of the image that the outlines touch, or None."""
-    points = np.concatenate(outlines)
-    low = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0)
-    high = np.minimum(np.ceil(points.max(axis=0)).astype(int) + margin + 1, size)
-    if (low >= high).any():
-        return None
-    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
-
-
-def _stamp(layer: NDArray[Any], window: Window, oversampling: int, outlines: Sequence[Floats], values: Any) -> None:
-    """Draw the outlines, one value each, onto an oversampled picture of the window."""
-    corner = np.array([window[1].start, window[0].start])
-    for outline, value in zip(outlines, values, strict=True):
-        fill(layer, (outline - corner + 0.5) * oversampling - 0.5, value)
-
-
-def _blank(window: Window, oversampling: int, channels: int, dtype: Any) -> NDArray[Any]:
-    rows, columns = (side.stop - side.start for side in window)
-    return np.zeros((rows * oversampling, columns * oversampling, channels), dtype)
-
-
-def _reduced(layer: NDArray[Any], oversampling: int) -> NDArray[Any]:
-    size = (layer.shape[1] // oversampling, layer.shape[0] // oversampling)
-    return cv2.resize(layer, size, interpolation=cv2.INTER_AREA)
-
-
-def _seen(layer: NDArray[Any], scene: Scene, view: View, oversampling: int) -> NDArray[Any]:
-    """The backdrop's layer as the camera sees it, still oversampled."""
-    plane, _ = view.plane(view.grid(oversampling))
-    maps = scene.backdrop.canvas_from_plane(plane).astype(np.float32)
-    return cv2.remap(layer, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+PIXEL_SIGMA = 0.29
+"""A square pixel blurs as much as a Gaussian of this many pixels."""
+PLACES = (97, 89)
+"""Rows and columns by which a picture can be cut out of its noise tile."""
 
 
 class ThermalCamera:
-    """Temperature through a soft lens onto a noisy bolometer; `exposure` gives kelvin, `counts` what the camera sends."""
+    """Temperature through a soft lens onto a noisy bolometer, sent as 16-bit centikelvin or stretched to 8 bits."""
 
     oversampling = 4
     blur_px = 0.62
@@ -115,151 +36,144 @@ class ThermalCamera:
     pattern_k = 0.045
 
     def __init__(self, scene: Scene, view: View, *, seed: int, bits: int, noise: float) -> None:
-        self.view = view
         self._scene = scene
+        self._view = view
         self._bits = bits
-        self._noise = noise
-        kelvin = self._soft(_seen(scene.backdrop.kelvin, scene, view, self.oversampling))
-        self._still = cast(Image32, _reduced(kelvin, self.oversampling))
+        self._still = cast(
+            Image32, backdrop_layer(scene.backdrop.kelvin, view, backdrop_map(scene, view), self.blur_px)
+        )
         rng = np.random.default_rng([seed, 2])
-        width, height = view.lens.size
-        self._temporal = rng.standard_normal((height + 97, width + 89), dtype=np.float32)
-        self._pattern = rng.standard_normal((height + 97, width + 89), dtype=np.float32)
-        self._pattern += 1.2 * rng.standard_normal((1, width + 89), dtype=np.float32)
+        tile = tile_shape(view.lens.size)
+        columns = rng.standard_normal((1, tile[1]), dtype=np.float32)
+        self._temporal = noise * self.temporal_k * rng.standard_normal(tile, dtype=np.float32)
+        self._pattern = noise * self.pattern_k * (rng.standard_normal(tile, dtype=np.float32) + 1.2 * columns)
 
-    def picture(self, time_s: float, exposure: int, shutter: int) -> NDArray[Any]:
-        """What the camera sends: H W uint16 (centikelvin) or uint8 (stretched to the picture's own range)."""
-        kelvin = self.kelvin(time_s) + self._disturbance(exposure, shutter)
-        if self._bits == 16:
-            return (kelvin * 100 + 0.5).astype(np.uint16)
-        low, high, _, _ = cv2.minMaxLoc(_reduced(kelvin, 4))
-        return ((kelvin - low) * (255 / max(high - low, 1e-3)) + 0.5).clip(0, 255).astype(np.uint8)
+    def picture(self, time_s: float, exposure: int, shutter: int) -> Image:
+        """What the camera sends: H W uint16 (centikelvin) or uint8 (stretched to the picture's own range).
+
+        The fixed pattern is the same until the shutter closes again (`shutter` times so far) and measures it anew.
+        """
+        kelvin = self.kelvin(time_s)
+        kelvin += cut(self._temporal, self._view.lens.size, exposure)
+        kelvin += cut(self._pattern, self._view.lens.size, 7 * shutter)
+        return (kelvin * 100 + 0.5).astype(np.uint16) if self._bits == 16 else stretched(kelvin)
 
     def kelvin(self, time_s: float) -> Image32:
         """Noise-free apparent temperature, H W float32."""
-        image = self._still.copy()
-        for actor in self._scene.actors:
-            self._add(image, actor.parts(time_s))
+        image = np.array(self._still)
+        actors = [actor.parts(time_s) for actor in self._scene.actors]
+        for parts, outlines in zip(actors, self._view.outlines(actors), strict=True):
+            self._add(image, parts, outlines)
         return image
 
-    def _add(self, image: Image32, parts: Sequence[Part]) -> None:
-        outlines = project_parts(self.view, parts)
-        window = window_of(outlines, self.view.lens.size, margin=3)
+    def _add(self, image: Image32, parts: Sequence[Part], outlines: Sequence[Floats]) -> None:
+        window = window_of(outlines, self._view.lens.size, margin=3)
         if window is None:
             return
-        layer = _blank(window, self.oversampling, 2, np.float32)
-        _stamp(layer, window, self.oversampling, outlines, [(part.kelvin, 1.0) for part in parts])
-        soft = _reduced(self._soft(layer), self.oversampling)
+        sharp = drawn(window, self.oversampling, outlines, [(part.kelvin, 1.0) for part in parts], np.float32)
+        soft = cast(Image32, cv2.GaussianBlur(sharp, (7, 7), self.blur_px))
         image[window] = image[window] * (1 - soft[..., 1]) + soft[..., 0]
-
-    def _soft(self, layer: NDArray[Any]) -> NDArray[Any]:
-        return cv2.GaussianBlur(layer, (0, 0), self.blur_px * self.oversampling)
-
-    def _disturbance(self, exposure: int, shutter: int) -> Image32:
-        """Noise of this exposure plus the fixed pattern, which every closing of the shutter measures anew."""
-        temporal = _cut(self._temporal, self.view.lens.size, exposure)
-        pattern = _cut(self._pattern, self.view.lens.size, 7 * shutter)
-        return (self._noise * self.temporal_k) * temporal + (self._noise * self.pattern_k) * pattern
 
 
 class RgbCamera:
-    """Colour under what light there is, glare where there is too much, shot noise where there is too little."""
+    """Colour under what light there is, glare where there is too much, shot noise everywhere."""
 
     oversampling = 2
     blur_px = 0.45
-    noise_levels = 5.0
+    night_noise, day_noise = 9.0, 2.5
 
     def __init__(self, scene: Scene, view: View, *, seed: int, night: bool, noise: float) -> None:
-        self.view = view
         self._scene = scene
-        self._night = night
-        self._still = self._reduced_8(scene.backdrop.visible)
-        self._light = self._reduced_8(scene.backdrop.light)
-        self._glows = {}
+        self._view = view
+        where = backdrop_map(scene, view)
+        self._still = cast(Image8, backdrop_layer(scene.backdrop.visible, view, where, self.blur_px))
+        self._light = cast(Image8, backdrop_layer(scene.backdrop.light, view, where, self.blur_px))
+        self._glows: dict[tuple[object, ...], Glow] = {}
+        for actor in scene.actors if night else ():
+            for light in actor.lights(0.0):
+                self._glows[_kind(light)] = draw_glow(light, view.px_per_m)
         rng = np.random.default_rng([seed, 3])
-        width, height = view.lens.size
-        grain = rng.standard_normal((height + 97, width + 89, 3), dtype=np.float32)
-        grain = cv2.GaussianBlur(grain, (0, 0), 0.55) * (noise * self.noise_levels * (2.0 if night else 0.6))
-        self._brighter = grain.clip(0, 255).round().astype(np.uint8)
-        self._darker = (-grain).clip(0, 255).round().astype(np.uint8)
+        grain = rng.standard_normal((*tile_shape(view.lens.size), 3), dtype=np.float32)
+        grain = cast(Image32, cv2.GaussianBlur(grain, (0, 0), 0.55))
+        grain *= noise * (self.night_noise if night else self.day_noise)
+        self._brighter = np.rint(grain.clip(0, 255)).astype(np.uint8)
+        self._darker = np.rint((-grain).clip(0, 255)).astype(np.uint8)
 
     def picture(self, time_s: float, exposure: int) -> Image8:
         """What the camera sends: H W 3 uint8."""
-        image = self._still.copy()
-        lights: list[Light] = []
-        for actor in self._scene.actors:
-            parts = actor.parts(time_s)
-            self._add(image, [part for part in parts if not part.shines], lit=True)
-            self._add(image, [part for part in parts if part.shines], lit=False)
-            lights += actor.lights(time_s)
-        for light in lights if self._night else ():
-            self._shine(image, light)
-        cv2.add(image, _cut(self._brighter, self.view.lens.size, exposure), dst=image)
-        return cast(Image8, cv2.subtract(image, _cut(self._darker, self.view.lens.size, exposure), dst=image))
+        image = np.array(self._still)
+        actors = [actor.parts(time_s) for actor in self._scene.actors]
+        for parts, outlines in zip(actors, self._view.outlines(actors), strict=True):
+            self._add(image, parts, outlines, shining=False)
+            self._add(image, parts, outlines, shining=True)
+        if self._glows:
+            self._shine(image, [light for actor in self._scene.actors for light in actor.lights(time_s)])
+        cv2.add(image, cut(self._brighter, self._view.lens.size, exposure), dst=image)
+        cv2.subtract(image, cut(self._darker, self._view.lens.size, exposure), dst=image)
+        return image
 
-    def _reduced_8(self, layer: Image8) -> Image8:
-        seen = _seen(layer, self._scene, self.view, self.oversampling)
-        soft = cv2.GaussianBlur(seen, (0, 0), self.blur_px * self.oversampling)
-        return cast(Image8, _reduced(soft, self.oversampling))
-
-    def _add(self, image: Image8, parts: Sequence[Part], *, lit: bool) -> None:
-        outlines = project_parts(self.view, parts)
-        window = window_of(outlines, self.view.lens.size, margin=2) if outlines else None
+    def _add(self, image: Image8, parts: Sequence[Part], outlines: Sequence[Floats], *, shining: bool) -> None:
+        chosen = [i for i, part in enumerate(parts) if part.shines == shining]
+        shapes = [outlines[i] for i in chosen]
+        window = window_of(shapes, self._view.lens.size, margin=2)
         if window is None:
             return
-        layer = _blank(window, self.oversampling, 4, np.uint8)
-        _stamp(layer, window, self.oversampling, outlines, [(*part.colour, 255) for part in parts])
-        small = _reduced(layer, self.oversampling)
-        colour, cover = small[..., :3], cv2.cvtColor(small[..., 3], cv2.COLOR_GRAY2RGB)
-        if lit:
+        layer = drawn(window, self.oversampling, shapes, [(*parts[i].colour, 255) for i in chosen], np.uint8)
+        colour, uncovered = layer[..., :3], cv2.cvtColor(cv2.bitwise_not(layer[..., 3]), cv2.COLOR_GRAY2RGB)
+        if not shining:
             colour = cv2.multiply(colour, self._light[window], scale=1 / 255)
-        behind = cv2.multiply(image[window], cv2.bitwise_not(cover), scale=1 / 255)
-        image[window] = cv2.add(behind, colour)
+        image[window] = cv2.add(cv2.multiply(image[window], uncovered, scale=1 / 255), colour)
 
-    def _shine(self, image: Image8, light: Light) -> None:
-        """Brighten what the beam falls on, then lay the glare over it."""
-        pixel, _ = self.view.pixels(np.array([light.position]))
-        centre = np.round(pixel[0]).astype(int)
-        gain, glare = self._glow(light)
-        reach = gain.shape[0] // 2
-        low, high = np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, self.view.lens.size)
-        if (low >= high).any():
+    def _shine(self, image: Image8, lights: Sequence[Light]) -> None:
+        if not lights:
             return
-        here = slice(low[1], high[1]), slice(low[0], high[0])
-        there = tuple(slice(low[i] - centre[i] + reach, high[i] - centre[i] + reach) for i in (1, 0))
-        image[here] = cv2.add(cv2.multiply(image[here], gain[there], scale=1 / 32), glare[there])
-
-    def _glow(self, light: Light) -> tuple[Image8, Image8]:
-        """Gain (32 = none) and glare around a light, square with the light in its middle; drawn once."""
-        key = (light.colour, light.reach_m, light.aim)
-        if key not in self._glows:
-            self._glows[key] = _draw_glow(light, round(light.reach_m * self.view.px_per_m), self.view.px_per_m)
-        return self._glows[key]
+        pixels, _ = self._view.pixels(np.array([light.position for light in lights]))
+        for light, pixel in zip(lights, pixels, strict=True):
+            self._glows[_kind(light)].lay_over(image, pixel)
 
 
-def _draw_glow(light: Light, reach_px: int, px_per_m: float) -> tuple[Image8, Image8]:
-    side = np.arange(-reach_px, reach_px + 1) / px_per_m
-    x, y = np.meshgrid(side, side)
-    away = np.hypot(x, y)
-    fade = (1 - away / light.reach_m).clip(0, 1) ** 1.5
-    tint = np.array(light.colour) / 255
-    glare = 255 * np.exp(-((away / 0.11) ** 2)) + 105 * np.exp(-away / 0.28) + 22 * np.exp(-away / 1.1)
-    gain = np.zeros_like(x)
-    if light.aim:
-        ahead = np.maximum(x * light.aim, 1e-6)
-        spread = np.exp(-(((y - 0.10 * ahead) / (0.10 + 0.16 * ahead)) ** 2)) * (x * light.aim > 0)
-        gain = 2.6 * spread * (1 - np.exp(-ahead / 0.5))
-        glare = glare + 16 * spread
-    gain_8 = 32 * (1 + (gain * fade)[..., None] * tint)
-    return _to_8(gain_8), _to_8((glare * fade)[..., None] * tint)
+def _kind(light: Light) -> tuple[object, ...]:
+    """Lights that look alike share one drawing."""
+    return light.colour, light.reach_m, light.aim
 
 
-def _to_8(values: Floats) -> Image8:
-    return values.clip(0, 255).round().astype(np.uint8)
+def stretched(kelvin: Image32) -> Image8:
+    """Linear gain over the picture's own range: what a camera without a radiometric output does."""
+    small = cv2.resize(kelvin, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    low, high, _, _ = cv2.minMaxLoc(small)
+    return ((kelvin - low) * (255 / max(high - low, 1e-3)) + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def _cut(tile: NDArray[Any], size: Size, number: int) -> NDArray[Any]:
-    """A picture-sized piece of a larger noise tile: 97 x 89 places, visited in an order that does not show."""
-    place = number * 5417 % (97 * 89)
-    top, left = divmod(place, 89)
+def backdrop_map(scene: Scene, view: View) -> Image32:
+    """Canvas position of every camera pixel, H W 2."""
+    plane, _ = view.plane(view.grid())
+    return scene.backdrop.canvas_from_plane(plane).astype(np.float32)
+
+
+def backdrop_layer(layer: Image, view: View, where: Image32, blur_px: float) -> Image:
+    """One layer of the backdrop as the camera sees it: lens and pixel blur on the canvas, then one sample a pixel."""
+    sigma = float(np.hypot(blur_px, PIXEL_SIGMA)) * CANVAS_PX_PER_M / view.px_per_m
+    soft = cv2.GaussianBlur(layer, (0, 0), max(sigma, 0.3))
+    return cast(Image, cv2.remap(soft, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def drawn(
+    window: Window, oversampling: int, outlines: Sequence[Floats], values: Sequence[Sequence[float]], dtype: Any
+) -> Image:
+    """The window with the outlines filled one over the other; the last channel is coverage, the others carry it."""
+    rows, columns = (side.stop - side.start for side in window)
+    layer = np.zeros((rows * oversampling, columns * oversampling, len(values[0])), dtype)
+    corner = np.array([window[1].start, window[0].start]) - 0.5
+    for outline, value in zip(outlines, values, strict=True):
+        fill(layer, (outline - corner) * oversampling - 0.5, value)
+    return cast(Image, cv2.resize(layer, (columns, rows), interpolation=cv2.INTER_AREA))
+
+
+def tile_shape(size: Size) -> tuple[int, int]:
+    return size[1] + PLACES[0], size[0] + PLACES[1]
+
+
+def cut(tile: Image, size: Size, number: int) -> Image:
+    """A picture-sized piece of a larger noise tile, at a place that jumps about as the number counts up."""
+    top, left = divmod(number * 5417 % (PLACES[0] * PLACES[1]), PLACES[1])
     return tile[top : top + size[1], left : left + size[0]]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from streamfuse.sources.synthetic.scene import CANVAS_PX_PER_M, Backdrop, Colour, Floats, Point, fill, rectangle
 
 GAMMA = 2.2
+Image32 = NDArray[np.float32]
 
 
 class Canvas:
@@ -67,9 +68,9 @@ class Canvas:
 
     def roughen(self, rng: np.random.Generator) -> None:
         """Give every surface grain, stains and small differences in temperature."""
-        grain = _cloud(rng, self.shape, (1, 3, 40))
+        grain = cloud(rng, self.shape, (1, 3, 40))
         np.clip(self.albedo * (1 + 0.10 * grain[..., None]), 0, 255, out=self.albedo, casting="unsafe")
-        self.kelvin += 0.22 * _cloud(rng, self.shape, (4, 25, 120))
+        self.kelvin += 0.22 * cloud(rng, self.shape, (4, 25, 120))
 
     def lit(self, light: NDArray[np.uint8]) -> Backdrop:
         """The finished picture under `light` (H W 3 uint8, display values of a white surface)."""
@@ -78,19 +79,19 @@ class Canvas:
         return Backdrop(cast(NDArray[np.uint8], shown), light, self.kelvin, self.origin_m)
 
 
-def _cloud(rng: np.random.Generator, shape: tuple[int, int], grains_px: tuple[int, ...]) -> NDArray[np.float32]:
+def cloud(rng: np.random.Generator, shape: tuple[int, int], grains_px: tuple[int, ...]) -> NDArray[np.float32]:
     """Noise of unit strength on several scales at once, H W float32."""
     total = np.zeros(shape, np.float32)
     for grain in grains_px:
         coarse = rng.standard_normal((shape[0] // grain + 2, shape[1] // grain + 2), dtype=np.float32)
         fine = coarse if grain == 1 else cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
         total += fine[: shape[0], : shape[1]]
-    return total / np.float32(len(grains_px) ** 0.5)
+    return cast(Image32, total / np.float32(len(grains_px) ** 0.5))
 
 
 def _bloom(glow: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Light that a lens and damp air scatter around what shines; computed coarsely, it has no detail."""
     small = cv2.resize(glow, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA).astype(np.float32)
     halo: Any = 0.30 * cv2.GaussianBlur(small, (0, 0), 2.5) + 0.22 * cv2.GaussianBlur(small, (0, 0), 10)
-    wide = cv2.resize(halo, glow.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return cast(NDArray[np.uint8], wide.clip(0, 255).astype(np.uint8))
+    wide = cast(Image32, cv2.resize(halo, glow.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+    return wide.clip(0, 255).astype(np.uint8)

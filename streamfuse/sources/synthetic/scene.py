@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -91,8 +93,7 @@ class Scene:
 
 def ellipse(centre: Point, rx: float, ry: float, *, corners: int = 16) -> Floats:
     """Outline of an ellipse, N 2."""
-    angle = np.arange(corners) * (2 * np.pi / corners)
-    return np.stack([centre[0] + rx * np.cos(angle), centre[1] + ry * np.sin(angle)], axis=-1)
+    return _arc(0.0, 2 * np.pi * (1 - 1 / corners), corners) * (rx, ry) + centre
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Floats:
@@ -101,19 +102,21 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> Floats:
 
 def limb(start: Point, end: Point, start_radius: float, end_radius: float) -> Floats:
     """Outline of a tapered capsule around the line from `start` to `end`, N 2."""
-    along = np.arctan2(end[1] - start[1], end[0] - start[0])
-    turn = np.linspace(-np.pi / 2, np.pi / 2, 6)
-    far = np.array(end) + end_radius * _directions(along + turn)
-    near = np.array(start) + start_radius * _directions(along + np.pi + turn)
-    return np.concatenate([far, near])
+    x, y = end[0] - start[0], end[1] - start[1]
+    length = (x * x + y * y) ** 0.5 or 1.0
+    x, y = x / length, y / length
+    cap = _arc(-np.pi / 2, np.pi / 2, 6) @ np.array([(x, y), (-y, x)])
+    return np.concatenate([cap * end_radius + end, cap * -start_radius + start])
 
 
-def _directions(angles: Floats) -> Floats:
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+@lru_cache(maxsize=32)
+def _arc(first: float, last: float, corners: int) -> Floats:
+    """Points on the unit circle from one angle to another, N 2."""
+    angle = np.linspace(first, last, corners)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
-def fill(canvas: NDArray[Any], outline_px: Floats, value: Sequence[float]) -> None:
-    """Fill an outline given in (fractional) canvas pixels; keeps 1/16 px."""
-    import cv2
-
-    cv2.fillPoly(canvas, [np.round(outline_px * 16).astype(np.int32)], tuple(value), cv2.LINE_8, shift=4)
+def fill(layer: NDArray[Any], outline_px: Floats, value: Sequence[float]) -> None:
+    """Fill an outline given in (fractional) pixels of the layer, to 1/16 px, hard-edged."""
+    corners = (outline_px * 16 + 0.5).astype(np.int32)
+    cv2.fillPoly(layer, [corners], tuple(value), cv2.LINE_8, shift=4)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.sources.synthetic.actors import parked_car
-from streamfuse.sources.synthetic.paint import GAMMA, Canvas
-from streamfuse.sources.synthetic.scene import Backdrop, Colour, Floats, Point, ellipse, limb
+from streamfuse.sources.synthetic.paint import GAMMA, Canvas, cloud
+from streamfuse.sources.synthetic.scene import Backdrop, Colour, Floats, Point, ellipse, fill, limb
 
 LEFT, TOP, RIGHT, BOTTOM = -10.6, -8.0, 10.6, 8.0
-HOUSES_M, KERB_M, NEAR_KERB_M = 1.25, 1.95, 4.40
+HOUSES_M, KERB_M, NEAR_KERB_M, SHOP_TOP_M = 1.25, 1.95, 4.40, -2.7
 LAMPS: tuple[Point, ...] = ((-4.9, -2.7), (5.5, -2.7))
 LAMP_LIGHT = (1.0, 0.74, 0.42)
 SHOP_LIGHT = (0.9, 0.62, 0.34)
@@ -33,16 +33,22 @@ def paint_street(seed: int, *, night: bool, markers_m: Floats) -> Backdrop:
     _houses(canvas, rng, night=night)
     _shop(canvas, night=night)
     _ground(canvas)
-    _pavement_things(canvas, rng)
+    _pavement_things(canvas, rng, night=night)
     canvas.roughen(rng)
-    _lamp_posts(canvas, night=night)
     light = _light(canvas, night=night)
     if night:
         _wet_road(canvas, light)
+    backdrop = canvas.lit(light)
     for centre in markers_m:
-        disc = ellipse((float(centre[0]), float(centre[1])), MARKER_RADIUS_M, MARKER_RADIUS_M, corners=64)
-        canvas.shape_at(disc, (255, 255, 255), MARKER_KELVIN, (235, 235, 235))
-    return canvas.lit(light)
+        _marker(backdrop, (float(centre[0]), float(centre[1])))
+    return backdrop
+
+
+def _marker(backdrop: Backdrop, centre: Point) -> None:
+    """A white, warm disc that glows without any halo, so that its middle is exactly where it is said to be."""
+    disc = backdrop.canvas_from_plane(ellipse(centre, MARKER_RADIUS_M, MARKER_RADIUS_M, corners=64))
+    fill(backdrop.visible, disc, (255, 255, 255))
+    fill(backdrop.kelvin, disc, (MARKER_KELVIN,))
 
 
 def _sky(canvas: Canvas, rng: np.random.Generator, *, night: bool) -> None:
@@ -50,7 +56,7 @@ def _sky(canvas: Canvas, rng: np.random.Generator, *, night: bool) -> None:
     height = np.linspace(0, 1, rows.stop)[:, None]
     high, low = ((5, 7, 16), (38, 32, 40)) if night else ((120, 160, 215), (205, 215, 225))
     canvas.glow[rows] = (np.array(high) + height[..., None] ** 1.6 * (np.array(low) - np.array(high))).astype(np.uint8)
-    canvas.kelvin[rows] = 262 + 9 * height
+    canvas.kelvin[rows] = 264 + 8 * height + 1.2 * cloud(rng, (rows.stop, canvas.shape[1]), (90, 240))
     for _ in range(90 if night else 0):
         star = (float(rng.uniform(LEFT, RIGHT)), float(rng.uniform(TOP, -2.0)))
         shade = int(rng.integers(50, 130))
@@ -67,7 +73,7 @@ def _sky(canvas: Canvas, rng: np.random.Generator, *, night: bool) -> None:
 def _houses(canvas: Canvas, rng: np.random.Generator, *, night: bool) -> None:
     walls: tuple[tuple[float, float, float, Colour, float], ...] = (
         (LEFT, -3.35, -6.4, (140, 84, 66), 283.6),
-        (-3.35, 2.75, -2.7, (168, 156, 134), 284.8),
+        (-3.35, 2.75, SHOP_TOP_M, (168, 156, 134), 284.8),
         (2.75, 6.7, -5.3, (112, 108, 116), 283.2),
         (8.15, RIGHT, -4.4, (132, 104, 84), 283.9),
     )
@@ -77,7 +83,8 @@ def _houses(canvas: Canvas, rng: np.random.Generator, *, night: bool) -> None:
         _bricks(canvas, left, right, top, colour)
         canvas.box((left - 0.05, top - 0.12, right + 0.05, top + 0.06), (96, 92, 88), kelvin - 2.2)
         canvas.box((left, 0.95, right, HOUSES_M), (84, 80, 76), kelvin + 0.7)
-        _windows(canvas, rng, left, right, top, kelvin, night=night)
+        if top != SHOP_TOP_M:
+            _windows(canvas, rng, left, right, top, kelvin, night=night)
 
 
 def _bricks(canvas: Canvas, left: float, right: float, top: float, colour: Colour) -> None:
@@ -93,11 +100,11 @@ def _windows(
 ) -> None:
     columns = max(1, int((right - left - 0.5) / 1.55))
     margin = (right - left - columns * 0.92 - (columns - 1) * 0.6) / 2
-    floors = [y for y in (-7.3, -4.75, -2.1, -0.55) if y > top + 0.35 and not (y > -1 and -3.35 <= left < 2.7)]
+    floors = [y for y in (-7.3, -4.75, -2.1, -0.55) if y > top + 0.35]
     for y in floors:
         for column in range(columns):
             x = left + margin + column * 1.52
-            lit = night and rng.random() < 0.36
+            lit = night and rng.random() < 0.45
             tint = WINDOW_TINTS[int(rng.integers(len(WINDOW_TINTS)))]
             _window(canvas, x, y, wall_k, tint if lit else None)
 
@@ -132,11 +139,11 @@ def _shop(canvas: Canvas, *, night: bool) -> None:
         slope = np.array([(x, -1.05), (x + 0.3, -1.05), (x + 0.3, -0.66), (x, -0.66)])
         canvas.shape_at(slope, colour, 281.6)
     canvas.box((-2.75, -1.98, 0.5, -1.2), (34, 30, 34), 283.2)
-    canvas.write("CAFE LUNA", (-2.52, -1.38), 0.42, (255, 92, 110) if night else (220, 60, 80), shines=night)
+    canvas.write("CAFE LUNA", (-2.5, -1.41), 0.36, (255, 92, 110) if night else (220, 60, 80), shines=night)
     canvas.box((1.25, -1.05, 2.3, HOUSES_M), (92, 62, 40), 286.0)
     canvas.box((1.37, -0.9, 2.18, 1.1), (70, 62, 50), 288.6, (224, 172, 104) if night else None)
     canvas.box((1.37, 0.1, 2.18, 0.16), (92, 62, 40), 286.0)
-    canvas.write("OPEN", (1.5, -0.35), 0.18, (120, 230, 255), shines=night)
+    canvas.write("OPEN", (1.49, -0.35), 0.15, (176, 40, 32), shines=night)
 
 
 def _ground(canvas: Canvas) -> None:
@@ -150,8 +157,11 @@ def _ground(canvas: Canvas) -> None:
     for x in np.arange(LEFT, RIGHT, 1.9):
         canvas.box((x, 3.46, x + 0.95, 3.55), (205, 202, 190), 286.3)
     for x in np.arange(LEFT, RIGHT, 0.75):
-        canvas.shape_at(np.array([(x, HOUSES_M), (x + 0.02, HOUSES_M), (x * 1.03, KERB_M), (x * 1.03 - 0.02, KERB_M)]),
-                        (118, 114, 108), 284.0)
+        canvas.shape_at(
+            np.array([(x, HOUSES_M), (x + 0.02, HOUSES_M), (x * 1.03, KERB_M), (x * 1.03 - 0.02, KERB_M)]),
+            (118, 114, 108),
+            284.0,
+        )
     for row, y in enumerate(np.arange(NEAR_KERB_M + 0.15, BOTTOM, 0.62)):
         canvas.box((LEFT, y, RIGHT, y + 0.02), (122, 118, 110), 284.2)
         for x in np.arange(LEFT + 0.4 * (row % 2), RIGHT, 1.1):
@@ -161,15 +171,14 @@ def _ground(canvas: Canvas) -> None:
     canvas.shape_at(ellipse((3.3, 4.02), 1.1, 0.13, corners=32), (40, 44, 52), 281.5)
 
 
-def _pavement_things(canvas: Canvas, rng: np.random.Generator) -> None:
+def _pavement_things(canvas: Canvas, rng: np.random.Generator, *, night: bool) -> None:
     canvas.box((-5.35, -0.75, -4.25, 0.85), (206, 200, 186), 283.2)
     canvas.box((-5.25, -0.65, -4.35, 0.05), (58, 80, 134))
     canvas.shape_at(ellipse((-4.8, -0.3), 0.27, 0.27, corners=28), (236, 196, 84))
-    canvas.write("JAZZ", (-5.2, 0.42), 0.28, (160, 36, 40))
+    canvas.write("JAZZ", (-5.22, 0.42), 0.25, (160, 36, 40))
     canvas.write("FRIDAY", (-5.14, 0.7), 0.13, (40, 40, 44))
-    for part in parked_car().parts(0.0):
-        canvas.shape_at(part.outline, part.colour, part.kelvin)
     _tree(canvas, rng, (3.75, -1.25), 1.15)
+    _lamp_posts(canvas, night=night)
     canvas.box((8.75, -0.4, 8.81, 1.75), (120, 122, 126), 281.0)
     canvas.shape_at(ellipse((8.78, -0.7), 0.36, 0.36, corners=36), (190, 36, 36), 280.2)
     canvas.shape_at(ellipse((8.78, -0.7), 0.27, 0.27, corners=36), (224, 222, 216), 280.0)
@@ -178,6 +187,8 @@ def _pavement_things(canvas: Canvas, rng: np.random.Generator) -> None:
         canvas.box((-1.9, y, -0.3, y + 0.07), (120, 82, 50), 282.2)
     for x in (-1.75, -0.5):
         canvas.box((x, 1.18, x + 0.06, 1.74), (56, 56, 60), 281.2)
+    for part in parked_car().parts(0.0):
+        canvas.shape_at(part.outline, part.colour, part.kelvin)
 
 
 def _tree(canvas: Canvas, rng: np.random.Generator, crown: Point, radius: float) -> None:
@@ -204,13 +215,13 @@ def _light(canvas: Canvas, *, night: bool) -> NDArray[np.uint8]:
     """Display value of a white surface everywhere, H W 3 uint8; also adds the lamps' cones in the damp air."""
     small = (canvas.shape[1] // 4, canvas.shape[0] // 4)
     x, y = np.meshgrid(np.linspace(LEFT, RIGHT, small[0]), np.linspace(TOP, BOTTOM, small[1]))
-    light = np.broadcast_to(np.array(MOONLIGHT if night else DAYLIGHT), (*x.shape, 3)).copy()
+    light = np.zeros((*x.shape, 3)) + (MOONLIGHT if night else DAYLIGHT)
     if night:
-        shop = np.exp(-(((x + 1.0) / 2.4) ** 2) - (((y - 1.75) / (0.75 + 0.5 * (y > 1.75))) ** 2))
+        shop = np.exp(-(((x + 1.0) / 2.4) ** 2) - (((y - 1.75) / (0.8 + 0.9 * (y < 1.75))) ** 2))
         light += 0.5 * shop[..., None] * np.array(SHOP_LIGHT)
         for lamp in LAMPS:
             cone = _cone(x, y, lamp)[..., None] * np.array(LAMP_LIGHT)
-            light += cone
+            light += np.where((x > 6.7) & (x < 8.15) & (y < HOUSES_M + 0.1), 0.06, 1.0)[..., None] * cone
             haze = cv2.resize((26 * np.sqrt(cone)).astype(np.uint8), canvas.shape[::-1])
             cv2.add(canvas.glow, haze, dst=canvas.glow)
     shown = (255 * light.clip(0, 1) ** (1 / GAMMA)).astype(np.uint8)

@@ -12,8 +12,8 @@ from fractions import Fraction
 import numpy as np
 
 from streamfuse.frames import Modality
-from streamfuse.sources.synthetic.camera import Bools, View, project_parts
-from streamfuse.sources.synthetic.scene import Actor, Floats, Scene
+from streamfuse.sources.synthetic.scene import Floats, Scene
+from streamfuse.sources.synthetic.view import Bools, View
 
 SECOND_NS = 1_000_000_000
 
@@ -123,20 +123,21 @@ class SceneTruth:
 
     def boxes(self, modality: Modality, time_ns: int) -> list[Box]:
         """Every actor at least partly inside the image at that scene time, from back to front."""
-        found = (self._box(modality, actor, time_ns) for actor in self.scene.actors)
-        return [box for box in found if box]
+        view, actors = self.views[modality], self.scene.actors
+        outlines = view.outlines([actor.parts(time_ns / SECOND_NS) for actor in actors])
+        bounds = [_bounds(np.concatenate(shapes), view) for shapes in outlines]
+        return [Box(actor.identity, actor.kind, *b) for actor, b in zip(actors, bounds, strict=True) if b]
 
     @property
     def markers_m(self) -> Floats:
         """Plane positions of the measuring discs (N 2); empty unless the scene was asked for them."""
         return self.scene.markers_m
 
-    def _box(self, modality: Modality, actor: Actor, time_ns: int) -> Box | None:
-        view = self.views[modality]
-        points = np.concatenate(project_parts(view, actor.parts(time_ns / SECOND_NS)))
-        low = np.maximum(points.min(axis=0), -0.5)
-        high = np.minimum(points.max(axis=0), np.array(view.lens.size) - 0.5)
-        if (low >= high).any():
-            return None
-        x, y, width, height = (float(value) for value in (*low, *(high - low)))
-        return Box(actor.identity, actor.kind, x, y, width, height)
+
+def _bounds(points: Floats, view: View) -> tuple[float, float, float, float] | None:
+    """x, y, width, height of what lies inside the image, or None."""
+    low = np.maximum(points.min(axis=0), -0.5)
+    high = np.minimum(points.max(axis=0), np.array(view.lens.size) - 0.5)
+    if (low >= high).any():
+        return None
+    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
