@@ -1,0 +1,46 @@
+"""The eager engine: the graph as plain PyTorch on the CPU. It runs anywhere and defines what is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from streamfuse.frames import Pixels, WarpMap
+from streamfuse.fuse.graph import FusionGraph
+from streamfuse.thermal import ToneCurve
+
+
+class EagerEngine:
+    name = "eager"
+
+    def __init__(self, network: nn.Module, *, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        self.graph = FusionGraph(network).eval()
+
+    def set_warp(self, warp: WarpMap) -> None:
+        self.graph.set_warp(warp)
+
+    def fuse(self, thermal: Pixels, curve: ToneCurve, rgb: Pixels) -> Pixels:
+        with torch.inference_mode():
+            return self.graph(counts_tensor(thermal), torch.from_numpy(curve.lut), torch.from_numpy(rgb)[None])[
+                0
+            ].numpy()
+
+    def align(self, thermal: Pixels, curve: ToneCurve) -> Pixels:
+        with torch.inference_mode():
+            aligned = self.graph.aligned(counts_tensor(thermal), torch.from_numpy(curve.lut))
+        return aligned[0, 0].numpy()
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def counts_tensor(thermal: Pixels) -> Tensor:
+    """H W uint8 or uint16 -> 1 1 H W int32: TensorRT has no uint16."""
+    return torch.from_numpy(thermal.astype(np.int32))[None, None]
+
+
+def rgb_tensor(rgb: Pixels) -> Tensor:
+    """H W 3 uint8 -> 1 H W 3; shares memory where it can (torch refuses arrays that must not be written to)."""
+    return torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())[None]
