@@ -33,10 +33,9 @@ from streamfuse.wire import (
     Record,
     encode,
     encode_record,
-    pack_images,
     topic,
 )
-from streamfuse.wire_image import CODECS, JPEG_QUALITY, opencv
+from streamfuse.wire_image import CODECS, JPEG_QUALITY, opencv, pack
 
 LINGER_S = {"pub": 1.0, "push": 30.0}
 HEARTBEAT_S = 1.0
@@ -158,10 +157,12 @@ class Publisher:
     def _serve(self, poller: zmq.Poller) -> None:
         beats, next_beat_ns = 0, now_ns()
         while not self._closing.is_set():
-            poller.poll(max(0, (next_beat_ns - now_ns()) // 1_000_000))
-            self._waker.clear()
-            self._read_subscriptions()
+            ready = dict(poller.poll(max(0, (next_beat_ns - now_ns()) // 1_000_000)))
+            if self._waker.fd in ready:
+                self._waker.clear()
             self._send_waiting()
+            if self._socket in ready:
+                self._read_subscriptions()
             if now_ns() >= next_beat_ns:
                 self._beat(with_info=beats % INFO_EVERY == 0)
                 beats, next_beat_ns = beats + 1, now_ns() + round(HEARTBEAT_S * 1e9)
@@ -169,8 +170,9 @@ class Publisher:
     def _read_subscriptions(self) -> None:
         """Late joiners get the cached info at once."""
         joined = False
-        while self._mode == "pub" and self._socket.poll(0, zmq.POLLIN):
-            joined |= self._audience.hear(self._socket.recv(zmq.NOBLOCK))
+        with suppress(zmq.Again):
+            while True:
+                joined |= self._audience.hear(self._socket.recv(zmq.NOBLOCK))
         if joined:
             self._tell(self._info)
 
@@ -186,15 +188,14 @@ class Publisher:
 
     def _send_frame(self, frame: FusedFrame) -> bool:
         """Its own stream and every layer somebody reads, each on its topic, all with one publishing time."""
-        frame = replace(frame, session=self.session)
-        pixels = {frame.stream: frame.pixels, **frame.layers}
-        asked = [name for name in pixels if name in self.wanted() or name not in STREAMS]
-        views = [replace(frame, stream=name, pixels=pixels[name], layers={}) for name in asked]
-        packed = [pack_images(view, codec=self._codec, jpeg_quality=self._jpeg_quality) for view in views]
-        frame = frame.stamped("sent", now_ns())
-        origin = self._origin(frame.stamps["sent"])
-        for view, images in zip(views, packed, strict=True):
-            if not self._send_parts(encode(replace(view, stamps=frame.stamps), origin, images=images)):
+        pixels, wanted = {frame.stream: frame.pixels, **frame.layers}, self.wanted()
+        asked = [name for name in pixels if name in wanted or name not in STREAMS]
+        packed = {name: pack(name, pixels[name], self._codec, self._jpeg_quality) for name in asked}
+        origin = self._origin(now_ns())
+        frame = replace(frame, session=self.session, stamps={**frame.stamps, "sent": origin.published_ns})
+        for name, image in packed.items():
+            view = frame if name == frame.stream else replace(frame, stream=name)
+            if not self._send_parts(encode(view, origin, images=[image])):
                 return False
         self._newest, self._sent = frame, self._sent + 1
         self._on_sent(frame)
@@ -203,12 +204,12 @@ class Publisher:
     def _send_parts(self, parts: list[Part]) -> bool:
         """In mode "push" wait for the reader, past the end of patience only; XPUB never waits."""
         while True:
-            if self._socket.poll(PATIENCE_TICK_MS, zmq.POLLOUT):
-                with suppress(zmq.Again):
-                    self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
-                    return True
+            with suppress(zmq.Again):
+                self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+                return True
             if self._closing.is_set() and now_ns() >= self._give_up_ns:
                 return False
+            self._socket.poll(PATIENCE_TICK_MS, zmq.POLLOUT)
 
     def _beat(self, *, with_info: bool) -> None:
         if with_info:

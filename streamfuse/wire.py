@@ -105,10 +105,13 @@ def encode(
 ) -> list[Part]:
     """The parts of one frame; its layers, if any, follow its pixels as further images.
 
-    `images` = what `pack_images` made of this frame earlier. Raw buffers are views of the frame's arrays.
+    `images`: those to send instead, packed earlier by a caller who takes the publishing time after the compression.
+    Raw buffers are views of the frame's arrays.
     Tone and radiometric scale travel with thermal streams only. WireError when a value does not fit the layout.
     """
-    images = images or pack_images(frame, codec=codec, jpeg_quality=jpeg_quality)
+    if images is None:
+        pixels = {frame.stream: frame.pixels, **frame.layers}
+        images = [pack(name, image, codec, jpeg_quality) for name, image in pixels.items()]
     header = {
         **_origin_fields(origin, frame.stream, frame.session),
         "seq": frame.sequence,
@@ -121,15 +124,9 @@ def encode(
         "stages_us": {stage: us_from_ns(ns) for stage, ns in stage_durations_ns(frame.stamps).items()},
         "drops": dict(frame.drops),
         "images": [image.entry for image in images],
-        "extra": _extra_fields(frame),
+        "extra": _extra_fields(frame, images),
     }
     return [topic(origin.rig, frame.stream), write_object(header, "header"), *(image.buffer for image in images)]
-
-
-def pack_images(frame: FusedFrame, *, codec: str = "raw", jpeg_quality: int = JPEG_QUALITY) -> list[PackedImage]:
-    """The costly half of `encode`, for a caller who takes the publishing time after the compression."""
-    pixels = {frame.stream: frame.pixels, **frame.layers}
-    return [pack(name, image, codec, jpeg_quality) for name, image in pixels.items()]
 
 
 def encode_record(record: Record, origin: Origin) -> list[Part]:
@@ -152,7 +149,7 @@ def decode(parts: Sequence[Part], *, boot_id: str) -> FusedFrame | Record:
     """
     if len(parts) < 2:
         raise WireError(f"a message has a topic, a header and its images; found {len(parts)} parts")
-    _, stream = split_topic(parts[0])
+    stream = split_topic(parts[0])[1]
     header = read_object(_flat(parts[1]), "header")
     if header.text("stream") != stream:
         raise WireError(f"the topic says {stream[:40]}, the header {header.text('stream')[:40]}")
@@ -210,9 +207,9 @@ def _input_fields(frame: FusedFrame, origin: Origin) -> list[dict[str, Any]]:
     return entries
 
 
-def _extra_fields(frame: FusedFrame) -> dict[str, Any]:
+def _extra_fields(frame: FusedFrame, images: Sequence[PackedImage]) -> dict[str, Any]:
     extra: dict[str, Any] = {"stamps_ns": dict(frame.stamps)}
-    if not any(name.startswith("thermal") for name in (frame.stream, *frame.layers)):
+    if not any(image.entry["name"].startswith("thermal") for image in images):
         return extra
     if frame.radiometric is not None:
         scale = frame.radiometric

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -27,7 +26,7 @@ def read_object(data: memoryview, where: str) -> Fields:
     if data.nbytes > MAX_HEADER_BYTES:
         raise WireError(f"the {where} has {data.nbytes} bytes; at most {MAX_HEADER_BYTES} are read")
     try:
-        value = json.loads(str(data, "utf-8"), parse_constant=_refuse_constant)
+        value = _DECODER.decode(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise WireError(f"the {where} is not UTF-8 JSON: {error}") from error
     return Fields.of(value, where)
@@ -36,7 +35,7 @@ def read_object(data: memoryview, where: str) -> Fields:
 def write_object(values: Mapping[str, Any], where: str) -> bytes:
     """Compact UTF-8 JSON; WireError for what JSON or a reader would not take (NaN, foreign types, too long)."""
     try:
-        data = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        data = _ENCODER.encode(values).encode()
     except (TypeError, ValueError) as error:
         raise WireError(f"the {where} cannot be written as JSON: {error}") from error
     if len(data) > MAX_HEADER_BYTES:
@@ -50,12 +49,13 @@ def time_fields(ns: int) -> dict[str, int]:
     return {"sec": sec, "nsec": nsec}
 
 
-@dataclass(frozen=True, slots=True)
 class Fields:
     """One JSON object and where it stands, for the error text. Unknown keys are never looked at."""
 
-    values: Mapping[str, object]
-    where: str
+    __slots__ = ("values", "where")
+
+    def __init__(self, values: Mapping[str, object], where: str) -> None:
+        self.values, self.where = values, where
 
     @classmethod
     def of(cls, value: object, where: str) -> Fields:
@@ -75,7 +75,7 @@ class Fields:
 
     def integer(self, key: str) -> int:
         value = self.values.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not -MAX_INTEGER <= value < MAX_INTEGER:
+        if type(value) is not int or not -MAX_INTEGER <= value < MAX_INTEGER:
             self._refuse(key, "a 64-bit integer")
         return value
 
@@ -85,9 +85,9 @@ class Fields:
 
     def number(self, key: str) -> float:
         value = self.values.get(key)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < MAX_INTEGER:
-            self._refuse(key, "a finite number")
-        return float(value)
+        if (type(value) is float or type(value) is int) and abs(value) < MAX_INTEGER:
+            return float(value)
+        return self._refuse(key, "a finite number")
 
     def flag(self, key: str) -> bool:
         value = self.values.get(key)
@@ -110,8 +110,8 @@ class Fields:
         """An object of named integers; absent means none."""
         if not self.has(key):
             return {}
-        fields = self.inner(key)
-        return {name: fields.integer(name) for name in fields.values}
+        inner = self.inner(key)
+        return {name: inner.integer(name) for name in inner.values}
 
     def numbers(self, key: str, at_most: int) -> list[float]:
         items = Fields(dict(enumerate_text(self._list(key, at_most))), f"{self.where}.{key}")
@@ -158,3 +158,8 @@ def _shown(value: object) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+# Made once: `json.dumps` and `json.loads` with options build these anew for every message.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

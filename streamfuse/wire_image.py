@@ -30,21 +30,20 @@ class Encoding:
     word: str
     dtype: str
     channels: int
-
-    @property
-    def pixel_bytes(self) -> int:
-        return np.dtype(self.dtype).itemsize * self.channels
+    pixel_bytes: int
 
 
 ENCODINGS = {
     encoding.word: encoding
     for encoding in (
-        Encoding("mono8", "|u1", 1),
-        Encoding("mono16", "<u2", 1),
-        Encoding("rgb8", "|u1", 3),
-        Encoding("bgr8", "|u1", 3),
+        Encoding("mono8", "|u1", 1, 1),
+        Encoding("mono16", "<u2", 1, 2),
+        Encoding("rgb8", "|u1", 3, 3),
+        Encoding("bgr8", "|u1", 3, 3),
     )
 }
+
+WORDS: dict[tuple[str | int, ...], str] = {("uint8",): "mono8", ("uint16",): "mono16", ("uint8", 3): "rgb8"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,13 +102,14 @@ def opencv(purpose: str) -> ModuleType:
 
 
 def _encoding_of(name: str, pixels: Pixels) -> Encoding:
-    shape, dtype = cast("tuple[int, ...]", pixels.shape), pixels.dtype
-    words: dict[tuple[int, str], str] = {(2, "uint8"): "mono8", (2, "uint16"): "mono16", (3, "uint8"): "rgb8"}
-    word = words.get((len(shape), dtype.name))
-    if word is None or (len(shape) == 3 and shape[2] != 3):
-        raise WireError(f"image {name} must be H W 3 uint8 or H W uint8 or uint16, found shape {shape} {dtype}")
-    if not all(1 <= side <= MAX_SIDE for side in shape[:2]):
-        raise WireError(f"image {name} is {shape[1]}x{shape[0]}; each side must be 1 to {MAX_SIDE} pixels")
+    height, width, *channels = cast("tuple[int, ...]", pixels.shape) if pixels.ndim >= 2 else (0, 0, 0)
+    word = WORDS.get((f"{pixels.dtype.name}", *channels))
+    if word is None:
+        raise WireError(
+            f"image {name} must be H W 3 uint8 or H W uint8 or uint16, found shape {pixels.shape} {pixels.dtype}"
+        )
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise WireError(f"image {name} is {width}x{height}; each side must be 1 to {MAX_SIDE} pixels")
     return ENCODINGS[word]
 
 
