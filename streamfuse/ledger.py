@@ -51,7 +51,7 @@ class FrameLedger:
     @property
     def dropped(self) -> dict[str, int]:
         """Dropped frames by reason, in the order of `Reason`; only reasons that occurred."""
-        return {reason.value: self._dropped[reason] for reason in Reason if self._dropped[reason]}
+        return _by_reason(self._dropped)
 
     @property
     def in_flight(self) -> int:
@@ -117,6 +117,17 @@ class OutputLedger:
             self._dropped[reason] += count
 
     @property
+    def published_count(self) -> int:
+        with self._lock:
+            return self._published
+
+    @property
+    def dropped_by_reason(self) -> dict[str, int]:
+        """Dropped outputs by reason, in the order of `Reason`; only reasons that occurred."""
+        with self._lock:
+            return _by_reason(self._dropped)
+
+    @property
     def in_flight(self) -> int:
         return int(self.as_dict()["in_flight"])
 
@@ -131,9 +142,13 @@ class OutputLedger:
     def as_dict(self) -> dict[str, Any]:
         """One consistent moment of all counts."""
         with self._lock:
-            dropped = {reason.value: self._dropped[reason] for reason in Reason if self._dropped[reason]}
+            dropped = _by_reason(self._dropped)
             in_flight = self._entered - self._published - sum(dropped.values())
             return {"in": self._entered, "published": self._published, "dropped": dropped, "in_flight": in_flight}
+
+
+def _by_reason(counts: Counter[Reason]) -> dict[str, int]:
+    return {reason.value: counts[reason] for reason in Reason if counts[reason]}
 
 
 def _open(path: Path) -> TextIO:
