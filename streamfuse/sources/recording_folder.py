@@ -1,7 +1,8 @@
 """A folder of images (or one image) as the pictures of one camera. Knows nothing of times or of the other camera.
 
 Reads what OpenCV decodes: 8- and 16-bit, grey, colour, with or without alpha. Half-written files count as unreadable,
-even where the decoder would fill the rest with grey.
+even where the decoder would fill the rest with grey. A JPEG that is damaged inside but whole is shown as it decodes:
+the format has no checksum.
 """
 
 from __future__ import annotations
