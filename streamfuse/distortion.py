@@ -21,7 +21,9 @@ Bools = NDArray[np.bool_]
 Coefficients = tuple[float, ...]
 
 NEGLIGIBLE = 1e-12  # a coefficient that moves no ray a pinhole lens can see
-NEWTON_STEPS = 30
+GRAZING = 100.0  # a ray 89.4 degrees off the axis
+CURVE_POINTS = 512
+NEWTON_STEPS = 12
 TOLERANCE = 1e-9  # in rays: a millionth of a pixel for any lens in use
 
 
@@ -39,16 +41,15 @@ def distort(k: Coefficients, rays: Floats) -> Floats:
 def undistort(k: Coefficients, seen: Floats) -> tuple[Floats, Bools]:
     """Rays whose distortion gives `seen`, and where there is one; elsewhere the ray is zero.
 
-    Newton's method, kept inside the fold and run until nothing moves: the usual fixed-point iteration stops short of,
-    or runs away from, the answer of a strong barrel distortion.
+    Newton's method from a start read off the radial curve. The usual fixed-point iteration stops short of, or runs away
+    from, the answer of a strong barrel distortion; Newton from `seen` itself may be thrown across the fold.
     """
-    limit = fold_radius(k) * (1 - 1e-9)
-    rays = _within(seen, limit)
+    rays = _first_guess(k, seen)
     for _ in range(NEWTON_STEPS):
         off = distort(k, rays) - seen
         if np.abs(off).max(initial=0) < TOLERANCE:
             break
-        rays = _within(rays - _solve(k, rays, off), limit)
+        rays = rays - _solve(k, rays, off)
     found = (np.abs(distort(k, rays) - seen).max(axis=0) < TOLERANCE) & unfolded(k, rays)
     return np.where(found, rays, 0.0), found
 
@@ -110,11 +111,21 @@ def _solve(k: Coefficients, rays: Floats, off: Floats) -> Floats:
     return np.stack([along_y * off[0] - across * off[1], along_x * off[1] - across * off[0]]) / determinant
 
 
-def _within(rays: Floats, limit: float) -> Floats:
-    """Rays beyond `limit` pulled back onto it, so that an iteration cannot wander into the mirrored copy."""
-    if np.isinf(limit):
-        return rays
-    return rays * np.minimum(1.0, limit / np.sqrt(np.maximum(_squared(rays), 1e-24)))
+def _first_guess(k: Coefficients, seen: Floats) -> Floats:
+    """The answer without tangential distortion, to a few thousandths; what lies beyond the fold is put onto it."""
+    seen_radius = np.sqrt(_squared(seen))
+    radii = np.linspace(0, _reach(k, float(seen_radius.max(initial=0))), CURVE_POINTS)
+    radius = np.interp(seen_radius, radii * _radial(k, radii * radii), radii)
+    return seen * (radius / np.maximum(seen_radius, 1e-12))
+
+
+def _reach(k: Coefficients, seen_radius: float) -> float:
+    """A ray length whose image is at least `seen_radius` away; the fold, or a grazing ray, where there is none."""
+    limit = min(fold_radius(k) * (1 - 1e-9), GRAZING)
+    reach = min(1.0, limit)
+    while reach < limit and reach * _radial(k, np.array(reach * reach)) < seen_radius:
+        reach = min(2 * reach, limit)
+    return reach
 
 
 def _squared(rays: Floats) -> Floats:

@@ -118,12 +118,8 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @property
     def homography(self) -> Floats | None:
-        """3x3 rgb_from_thermal of a planar rig, its sign such that the last coordinate is positive in the image."""
-        if self.rgb_from_thermal_homography is None:
-            return None
-        matrix = np.array(self.rgb_from_thermal_homography)
-        middle = np.array([(self.thermal_size[0] - 1) / 2, (self.thermal_size[1] - 1) / 2, 1])
-        return matrix * np.sign(matrix[2] @ middle)
+        """3x3 rgb_from_thermal of a planar rig, pixels to pixels; None for a full rig."""
+        return None if self.rgb_from_thermal_homography is None else np.array(self.rgb_from_thermal_homography)
 
     @property
     def thermal_delay_ns(self) -> int:

@@ -9,6 +9,7 @@ a plane parallel to the RGB image at that depth, and off by `parallax_px_per_inv
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamfuse.distortion import Bools, Floats
 from streamfuse.errors import StreamfuseError, UserError
@@ -16,7 +17,7 @@ from streamfuse.frames import OutputGrid, Size, WarpMap
 from streamfuse.rig import Rig
 
 FITS = ("crop", "stretch")
-BORDER_SLACK_PX = 1e-3
+BORDER_SLACK_PX = 2e-4
 """Coordinates this close outside the thermal border are put onto it, so that rounding cannot cost a row of pixels."""
 CHUNK_PIXELS = 16_384  # the arrays of one chunk fit a core's second-level cache
 
@@ -81,13 +82,14 @@ def build_warp(rig: Rig, grid: OutputGrid, depth_m: float | None, *, calibration
 
 
 def _through_homography(rig: Rig, pixels: Floats) -> tuple[Floats, Bools]:
+    """A rig's horizon never crosses its thermal image, so that only pixels on the horizon itself need care."""
     homography = rig.homography
     if homography is None:
         raise StreamfuseError(f"rig {rig.name} needs a depth to map RGB pixels onto the thermal image")
     weighted = _homogeneous(pixels) @ np.transpose(np.linalg.inv(homography))
-    before_horizon = weighted[..., 2] > 0
-    weight = np.where(before_horizon, weighted[..., 2], 1.0)
-    return weighted[..., :2] / weight[..., None], before_horizon
+    off_horizon = weighted[..., 2] != 0
+    weight = np.where(off_horizon, weighted[..., 2], 1.0)
+    return weighted[..., :2] / weight[..., None], off_horizon
 
 
 def _homogeneous(points: Floats) -> Floats:
@@ -103,15 +105,14 @@ def _rgb_pixels(grid: OutputGrid, top: int, bottom: int) -> Floats:
     return pixels
 
 
-def _on_image(pixels: Floats, usable: Bools, size: Size) -> tuple[Floats, Bools]:
-    """Coordinates as they are stored, and which lie on the image.
+def _on_image(pixels: Floats, usable: Bools, size: Size) -> tuple[NDArray[np.float32], Bools]:
+    """Coordinates as they are stored, and which of those lie on the image.
 
     Border coordinates lose their rounding error; the far outside is cut off at one image size, and pixels without any
     thermal counterpart lie there, so that no sampler meets infinities.
     """
-    last = np.array(size, dtype=np.float64) - 1
-    onto = np.clip(pixels, 0, last)
-    pixels = np.where(np.abs(pixels - onto) <= BORDER_SLACK_PX, onto, pixels)
-    pixels = np.where(usable[..., None], np.clip(pixels, -last - 1, 2 * last + 1), -last - 1)
-    inside = ((pixels >= 0) & (pixels <= last)).all(axis=-1)
-    return pixels, usable & inside
+    far, last = np.array(size, dtype=np.float32), np.array(size, dtype=np.float32) - 1
+    stored = np.where(usable[..., None], np.clip(pixels, -far, 2 * far), -far).astype(np.float32)
+    onto = np.clip(stored, 0, last)
+    stored = np.where(np.abs(stored - onto) <= BORDER_SLACK_PX, onto, stored)
+    return stored, (stored == onto).all(axis=-1)

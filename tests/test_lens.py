@@ -85,6 +85,17 @@ def test_pixels_farther_out_than_the_fold_have_no_ray() -> None:
     assert (rays[~found] == 0).all()
 
 
+def test_rays_close_to_a_fold_behind_a_bulge_are_found() -> None:
+    """Here pixels lie farther out than the fold's own ray length, where a plain Newton iteration is thrown about."""
+    lens = lens_with((0.5, -0.2, 0, 0))
+    radii = lens.fold_radius * np.linspace(0.9, 0.9999, 50)
+    pixels, valid = lens.project(np.stack([radii, -radii / 9, np.full(50, 1.01)], axis=-1))
+    rays, found = lens.rays(pixels)
+    assert valid.all()
+    assert found.all()
+    np.testing.assert_allclose(rays[:, 0], radii / 1.01, atol=1e-6)
+
+
 def test_tangential_distortion_may_not_turn_the_image_inside_out() -> None:
     lens = lens_with((-0.3, 0, 0.05, 0.04))
     axis = np.linspace(-1.2, 1.2, 121)
@@ -121,7 +132,7 @@ def test_any_lens_returns_every_pixel_it_claims(k1: float, k2: float, k3: float,
 @given(k1=st.floats(-0.5, 0.5), k2=st.floats(-0.2, 0.3), p1=st.floats(-0.003, 0.003), share=st.floats(0, 0.95))
 def test_any_ray_inside_the_fold_is_found_again(k1: float, k2: float, p1: float, share: float) -> None:
     lens = lens_with((k1, k2, p1, 0.0))
-    radius = share * min(lens.fold_radius, 1.0)
+    radius = share * min(lens.fold_radius, 3.0)
     angle = np.linspace(0, 2 * np.pi, 13)
     rays = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
     pixels, valid = lens.project(np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1))

@@ -257,13 +257,13 @@ def test_folded_barrel_lens_shows_no_mirrored_copy() -> None:
 
 
 def test_border_is_not_lost_to_rounding() -> None:
-    shift = planar_rig(((1, 0, 0.1 + 0.2), (0, 1, 0), (0, 0, 1)), (40, 32), (41, 32))
-    warp = warp_of(shift)
-    assert warp.valid[:, 1:40].all()
-    exact = planar_rig(((1 / 3, 0, 0), (0, 1 / 3, 0), (0, 0, 1)), (121, 91), (41, 31))
-    warp = warp_of(exact)
-    assert warp.valid.all()
-    assert warp.thermal_from_output[30, 40].tolist() == [120, 90]
+    """Every n-th thermal pixel, the last one included, lies exactly on an output pixel; inverting 1/n is not exact."""
+    for n in range(3, 60):
+        reduced = planar_rig(((1 / n, 0, 0.1), (0, 1 / n, -0.1)), (12 * n + 1, 10 * n + 1), (13, 11))
+        moved = ((1, 0, -0.1), (0, 1, 0.1), (0, 0, 1)) @ np.array(reduced.rgb_from_thermal_homography)
+        warp = warp_of(planar_rig(moved.tolist(), (12 * n + 1, 10 * n + 1), (13, 11)))
+        assert warp.valid.all(), n
+        np.testing.assert_allclose(warp.thermal_from_output[10, 12], [12 * n, 10 * n], atol=1e-4)
 
 
 def test_coordinates_stay_finite_and_near_the_image() -> None:
