@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ from streamfuse.errors import StreamfuseError
 from streamfuse.frames import FusedFrame, Modality, Size
 from streamfuse.pipeline import Limits, run
 from streamfuse.publish import Dropped, Sent
-from streamfuse.register import output_grid
+from streamfuse.register import Registrar
 from streamfuse.sources.synthetic import open_synthetic
 from streamfuse.triptych import triptych, write_image
 
@@ -85,30 +86,33 @@ def show_synthetic(config: RunConfig, path: Path) -> dict[str, Any]:
 
 
 def registration_error_px(config: RunConfig, source: SyntheticConfig) -> float:
-    """RMS distance, in output pixels, of warm discs in the aligned thermal image from where they are seen in RGB.
+    """RMS distance, in output pixels, between where warm discs are put and where the RGB camera sees them.
 
-    The discs' true RGB positions are known; where the pipeline put them is their centroid in the thermal layer.
+    Their true RGB positions are known. Where they are put is the centroid of each disc in the thermal counts, warped
+    with the run's own map; counts, because a tone curve would let the background pull at the centroid.
     """
     marked = source.model_copy(update={"markers": True, "people": 0, "vehicles": 0})
-    thermal = moment(config.model_copy(update={"source": marked}), 1).layers["thermal"].astype(np.float64)
     pair = open_synthetic(scene_of(marked), pace="every")
-    grid = output_grid(marked.rgb_size, config.output.size, config.output.fit)
+    warp = Registrar(pair.rig, size=config.output.size, fit=config.output.fit).warp
+    with pair.thermal:
+        counts = pair.thermal.frame(0).pixels.astype(np.float32)
+    aligned = cv2.remap(counts, warp.thermal_from_output, None, cv2.INTER_LINEAR)
     truth = pair.truth.pixel(Modality.RGB, pair.truth.markers_m)
-    on_grid = np.column_stack([truth, np.ones(len(truth))]) @ np.linalg.inv(grid.rgb_from_output).T
-    found = [(_centroid(thermal, centre), centre) for centre in on_grid[:, :2] if _inside(centre, grid.size)]
-    if not found:
+    on_grid = np.column_stack([truth, np.ones(len(truth))]) @ np.linalg.inv(warp.grid.rgb_from_output).T
+    missed = [_centroid(aligned, centre) - centre for centre in on_grid[:, :2] if _inside(centre, warp.grid.size)]
+    if not missed:
         raise StreamfuseError("no marker of the synthetic scene lies on the output grid")
-    return float(np.sqrt(np.mean([np.sum((seen - true) ** 2) for seen, true in found])))
+    return float(np.sqrt(np.mean(np.sum(np.square(missed), axis=1))))
 
 
 def _inside(centre: NDArray[np.float64], size: Size) -> bool:
     return bool((centre > WINDOW).all() and (centre < np.array(size) - 1 - WINDOW).all())
 
 
-def _centroid(image: NDArray[np.float64], near: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brightness-weighted centre of the disc in a window around `near`; its darker half counts as background."""
+def _centroid(image: NDArray[Any], near: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted centre of the disc around `near`; what is nearer the background than the peak weighs nothing."""
     x, y = np.rint(near).astype(int)
     window = image[y - WINDOW : y + WINDOW + 1, x - WINDOW : x + WINDOW + 1]
-    weight = np.clip(window - (window.min() + window.max()) / 2, 0, None)
+    weight = np.clip(window - (np.median(window) + window.max()) / 2, 0, None)
     rows, columns = np.mgrid[-WINDOW : WINDOW + 1, -WINDOW : WINDOW + 1]
     return np.array([x + np.average(columns, weights=weight), y + np.average(rows, weights=weight)])
