@@ -247,7 +247,7 @@ BODY = np.array(
     ]
 )
 CABIN = np.array([(0.42, 1.0), (0.7, 1.24), (1.15, 1.44), (1.75, 1.49), (2.2, 1.44), (3.05, 0.98)])
-BONNET = np.array([(2.98, 0.99), (3.9, 0.85), (4.2, 0.7), (4.27, 0.5), (3.88, 0.6), (3.4, 0.72), (3.0, 0.66)])
+BONNET = np.array([(2.98, 0.99), (3.9, 0.85), (4.2, 0.7), (4.26, 0.52), (3.86, 0.55), (3.0, 0.68)])
 ENGINE_HEAT = ((1.0, 290.0), (0.86, 294.0), (0.68, 298.0), (0.48, 301.5), (0.25, 304.0))
 SILL = rectangle(0.12, 0.27, 4.2, 0.38)
 SHOULDER_LINE = rectangle(0.2, 0.92, 2.9, 0.95)
@@ -278,6 +278,7 @@ def cast_actors(seed: int, *, people: int, vehicles: int) -> tuple[Actor, ...]:
     walkers = [_person(rng, number) for number in range(people)]
     dogs = [Dog(100, Path(walkers[0].path.start_m + 1.1, walkers[0].path.speed_mps, 5.02))] if people else []
     cars = [_car(rng, number) for number in range(vehicles)]
+    cars += [Car(300, Path(-6.6, 0.0, 2.34), (70, 96, 84), parked=True)] if vehicles else []
     return tuple(sorted([*walkers, *dogs, *cars], key=lambda actor: actor.ground_m))
 
 
@@ -307,7 +308,3 @@ def _car(rng: np.random.Generator, number: int) -> Car:
     speed = float(rng.uniform(2.6, 3.4)) if near else -float(rng.uniform(3.6, 4.6))
     path = Path(start, speed, 4.18 if near else 3.02)
     return Car(200 + number, path, PAINTS[int(rng.integers(len(PAINTS)))], scale=1.15 if near else 1.02)
-
-
-def parked_car() -> Car:
-    return Car(300, Path(-6.6, 0.0, 2.34), (70, 96, 84), parked=True)

@@ -28,7 +28,7 @@ CANVAS_PX_PER_M = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One flat piece of an actor: `outline` is N 2 in metres; `shines` = it needs no light to be seen."""
+    """One flat piece of an actor: `outline` is N 2 in metres, convex; `shines` = it needs no light to be seen."""
 
     outline: Floats
     colour: Colour
@@ -117,6 +117,9 @@ def _arc(first: float, last: float, corners: int) -> Floats:
 
 
 def fill(layer: NDArray[Any], outline_px: Floats, value: Sequence[float]) -> None:
-    """Fill an outline given in (fractional) pixels of the layer, to 1/16 px, hard-edged."""
-    corners = (outline_px * 16 + 0.5).astype(np.int32)
-    cv2.fillPoly(layer, [corners], tuple(value), cv2.LINE_8, shift=4)
+    """Fill a convex outline given in (fractional) pixels of the layer; it comes out about half a pixel wider.
+
+    Edges are soft where OpenCV can do that (8-bit layers). Its fill for concave outlines would round to whole pixels.
+    """
+    edge = cv2.LINE_AA if layer.dtype == np.uint8 else cv2.LINE_8
+    cv2.fillConvexPoly(layer, np.rint(outline_px * 256).astype(np.int32), tuple(value), edge, shift=8)

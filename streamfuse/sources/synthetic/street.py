@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamfuse.sources.synthetic.actors import parked_car
 from streamfuse.sources.synthetic.paint import GAMMA, Canvas, cloud
-from streamfuse.sources.synthetic.scene import Backdrop, Colour, Floats, Point, ellipse, fill, limb
+from streamfuse.sources.synthetic.scene import CANVAS_PX_PER_M, Backdrop, Colour, Floats, Point, ellipse, limb
 
 LEFT, TOP, RIGHT, BOTTOM = -10.6, -8.0, 10.6, 8.0
 HOUSES_M, KERB_M, NEAR_KERB_M, SHOP_TOP_M = 1.25, 1.95, 4.40, -2.7
@@ -45,10 +44,15 @@ def paint_street(seed: int, *, night: bool, markers_m: Floats) -> Backdrop:
 
 
 def _marker(backdrop: Backdrop, centre: Point) -> None:
-    """A white, warm disc that glows without any halo, so that its middle is exactly where it is said to be."""
-    disc = backdrop.canvas_from_plane(ellipse(centre, MARKER_RADIUS_M, MARKER_RADIUS_M, corners=64))
-    fill(backdrop.visible, disc, (255, 255, 255))
-    fill(backdrop.kelvin, disc, (MARKER_KELVIN,))
+    """A white, warm disc without any halo and with soft edges, so that its middle is exactly where it is said to be."""
+    column, row = backdrop.canvas_from_plane(np.array(centre))
+    radius = MARKER_RADIUS_M * CANVAS_PX_PER_M
+    top, left = int(row - radius - 1), int(column - radius - 1)
+    window = slice(top, top + int(2 * radius + 4)), slice(left, left + int(2 * radius + 4))
+    y, x = np.mgrid[window]
+    cover = (radius + 0.5 - np.hypot(x - column, y - row)).clip(0, 1)
+    backdrop.visible[window] += ((255 - backdrop.visible[window]) * cover[..., None]).astype(np.uint8)
+    backdrop.kelvin[window] += (MARKER_KELVIN - backdrop.kelvin[window]) * cover
 
 
 def _sky(canvas: Canvas, rng: np.random.Generator, *, night: bool) -> None:
@@ -187,8 +191,6 @@ def _pavement_things(canvas: Canvas, rng: np.random.Generator, *, night: bool) -
         canvas.box((-1.9, y, -0.3, y + 0.07), (120, 82, 50), 282.2)
     for x in (-1.75, -0.5):
         canvas.box((x, 1.18, x + 0.06, 1.74), (56, 56, 60), 281.2)
-    for part in parked_car().parts(0.0):
-        canvas.shape_at(part.outline, part.colour, part.kelvin)
 
 
 def _tree(canvas: Canvas, rng: np.random.Generator, crown: Point, radius: float) -> None:

@@ -44,10 +44,10 @@ class View:
     def plane(self, pixels: Floats) -> tuple[Floats, Bools]:
         """Pixels (... 2) to the plane points (... 2) they show, and where there is one."""
         rays, valid = self.lens.rays(pixels)
-        ray: Floats = np.stack([rays[..., 0], rays[..., 1], np.ones(rays.shape[:-1])], axis=-1)
+        ray = np.stack([rays[..., 0], rays[..., 1], np.ones(rays.shape[:-1])], axis=-1)
         start = np.zeros(3)
         if self.rgb_from_camera:
-            ray = np.matmul(ray, self.rgb_from_camera.rotation_matrix.T)
+            ray = np.einsum("...j,ij->...i", ray, self.rgb_from_camera.rotation_matrix)
             start = self.rgb_from_camera.translation_vector
         ahead = ray[..., 2] > 1e-9
         scale = (self.depth_m - start[2]) / np.where(ahead, ray[..., 2], 1.0)
