@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cameras:
-    """Both sources, the rig they belong to where the source itself knows it, and what a user should be told."""
+    """Both sources, the rig they belong to where the source itself knows it, and what a user should be told.
+
+    `paced`: frames come when they are due, so that silence means something; `deterministic`: no threads.
+    """
 
     thermal: FrameSource
     rgb: FrameSource
     rig: Rig | None = None
     warnings: tuple[str, ...] = ()
+    paced: bool = False
     deterministic: bool = False
 
 
@@ -56,14 +60,14 @@ def _open_recording(config: RunConfig, source: RecordingConfig) -> Cameras:
         speed=source.speed,
         loop=source.loop,
     )
-    return Cameras(pair.thermal, pair.rgb, warnings=pair.warnings, deterministic=source.pace == "every")
+    return Cameras(pair.thermal, pair.rgb, None, pair.warnings, source.pace == "real", source.pace == "every")
 
 
 def _open_synthetic(source: SyntheticConfig) -> Cameras:
     from streamfuse.sources.synthetic import open_synthetic
 
     pair = open_synthetic(scene_of(source), pace=source.pace)
-    return Cameras(pair.thermal, pair.rgb, rig=pair.rig, deterministic=source.pace == "every")
+    return Cameras(pair.thermal, pair.rgb, pair.rig, (), source.pace == "real", source.pace == "every")
 
 
 def scene_of(source: SyntheticConfig) -> SceneConfig:
@@ -82,7 +86,9 @@ def scene_of(source: SyntheticConfig) -> SceneConfig:
 def open_intake(config: RunConfig, cameras: Cameras) -> Capture | InOrder:
     """Threads for whatever runs in time; one thread, in order, for the deterministic pace."""
     sources = (cameras.thermal, cameras.rgb)
-    return InOrder(sources) if cameras.deterministic else Capture(sources, policy=Policy(config.policy))
+    if cameras.deterministic:
+        return InOrder(sources)
+    return Capture(sources, policy=Policy(config.policy), ordered=not cameras.paced)
 
 
 def open_rig(config: RunConfig, cameras: Cameras) -> Rig:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import chain
 from types import TracebackType
 
 from streamfuse.clock import now_ns
@@ -47,21 +48,33 @@ class _Failure:
 Item = Frame | DroppedFrame | StreamEnd
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    order: tuple[int, int]
+    item: Item | _Failure
+
+
 class Capture:
     """Reads several sources at once and yields their items in order of arrival.
 
+    `ordered`: in order of capture time instead, each step waiting for every source that has not ended; right where
+    nothing paces the sources (a replay as fast as it goes), since there the faster decoder would run away.
     A context manager: entering opens every source (their UserErrors come out here), leaving closes them within a
     second, whatever state they are in. Iterating yields None every `TICK_S` while nothing arrives, so that the
     consumer can let time pass, and ends after the last StreamEnd or `stop`. A source that breaks raises SourceLost
     in the consumer, with the source's own error as its cause.
     """
 
-    def __init__(self, sources: Sequence[FrameSource], *, policy: Policy = Policy.EVERY, depth: int = 8) -> None:
+    def __init__(
+        self, sources: Sequence[FrameSource], *, policy: Policy = Policy.EVERY, depth: int = 8, ordered: bool = False
+    ) -> None:
         self._sources = sources
         self._policy = policy
         self._depth = depth
-        self._inbox: deque[Item | _Failure] = deque()
-        self._waiting: Counter[Modality] = Counter()
+        self._ordered = ordered
+        self._inboxes: dict[Modality, deque[_Waiting]] = {source.modality: deque() for source in sources}
+        self._running = {source.modality for source in sources}
+        self._arrivals = 0
         self._changed = threading.Condition()
         self._stopped = False
         self._opened = ExitStack()
@@ -98,27 +111,27 @@ class Capture:
     def in_flight(self) -> int:
         """Frames waiting in the inbox."""
         with self._changed:
-            return sum(self._waiting.values())
+            return sum(isinstance(waiting.item, Frame) for inbox in self._inboxes.values() for waiting in inbox)
 
     def __iter__(self) -> Iterator[Item | None]:
         for thread in self._threads:
             thread.start()
-        running = len(self._threads)
-        while running and not self._stopped:
+        while self._running and not self._stopped:
             item = self._take()
             if isinstance(item, _Failure):
                 raise _handed_over(item)
-            running -= isinstance(item, StreamEnd)
+            if isinstance(item, StreamEnd):
+                self._running.discard(item.modality)
             yield item
 
     def rest(self) -> list[Item]:
         """What still waited when the iteration was stopped; every frame has to be accounted for."""
         self._join()
         with self._changed:
-            left = [item for item in self._inbox if not isinstance(item, _Failure)]
-            self._inbox.clear()
-            self._waiting.clear()
-            return left
+            waiting = sorted(chain.from_iterable(self._inboxes.values()), key=lambda one: one.order)
+            for inbox in self._inboxes.values():
+                inbox.clear()
+            return [one.item for one in waiting if not isinstance(one.item, _Failure)]
 
     def _join(self) -> None:
         deadline = now_ns() + int(STOP_S * 1e9)
@@ -127,49 +140,58 @@ class Capture:
                 thread.join(timeout=max(0.0, (deadline - now_ns()) / 1e9))
 
     def _take(self) -> Item | _Failure | None:
+        """The next item; None when none came within a tick."""
         with self._changed:
-            if not self._inbox:
+            if (inbox := self._next_inbox()) is None:
                 self._changed.wait(TICK_S)
-            if not self._inbox:
+                inbox = self._next_inbox()
+            if inbox is None:
                 return None
-            item = self._inbox.popleft()
-            if isinstance(item, Frame):
-                self._waiting[item.modality] -= 1
+            item = inbox.popleft().item
             self._changed.notify_all()
             return item
+
+    def _next_inbox(self) -> deque[_Waiting] | None:
+        """The inbox whose first item comes next; called with the lock held."""
+        filled = [inbox for inbox in self._inboxes.values() if inbox]
+        if self._ordered and any(not self._inboxes[modality] for modality in self._running):
+            return next((inbox for inbox in filled if isinstance(inbox[0].item, _Failure)), None)
+        return min(filled, key=lambda inbox: inbox[0].order, default=None)
 
     def _read(self, source: FrameSource) -> None:
         try:
             for item in source:
-                self._put(item.stamped("captured", now_ns()) if isinstance(item, Frame) else item)
+                arrived = item.stamped("captured", now_ns()) if isinstance(item, Frame) else item
+                self._put(source.modality, arrived)
                 if self._stopped:
                     return
-            self._put(StreamEnd(source.modality))
+            self._put(source.modality, StreamEnd(source.modality))
         except Exception as error:  # whatever it is, the consumer has to learn of it
-            self._put(_Failure(source.modality, error))
+            self._put(source.modality, _Failure(source.modality, error))
 
-    def _put(self, item: Item | _Failure) -> None:
+    def _put(self, modality: Modality, item: Item | _Failure) -> None:
         with self._changed:
+            inbox = self._inboxes[modality]
             if isinstance(item, Frame):
-                self._make_room(item.modality)
-                self._waiting[item.modality] += 1
-            self._inbox.append(item)
+                self._make_room(inbox)
+            self._arrivals += 1
+            inbox.append(_Waiting(self._order(inbox, item), item))
             self._changed.notify_all()
 
-    def _make_room(self, modality: Modality) -> None:
+    def _order(self, inbox: deque[_Waiting], item: Item | _Failure) -> tuple[int, int]:
+        """Arrival, or capture time; what has no time of its own keeps its place behind its predecessor."""
+        if not self._ordered:
+            return 0, self._arrivals
+        last_ns = inbox[-1].order[0] if inbox else 0
+        return max(last_ns, getattr(item, "capture_ns", None) or last_ns), self._arrivals
+
+    def _make_room(self, inbox: deque[_Waiting]) -> None:
         """Wait for room, or make it, by policy; called with the lock held."""
-        while self._waiting[modality] >= self._depth and not self._stopped:
+        while sum(isinstance(one.item, Frame) for one in inbox) >= self._depth and not self._stopped:
             if self._policy is Policy.EVERY:
                 self._changed.wait(TICK_S)
             else:
-                self._drop_oldest(modality)
-
-    def _drop_oldest(self, modality: Modality) -> None:
-        for index, item in enumerate(self._inbox):
-            if isinstance(item, Frame) and item.modality is modality:
-                self._inbox[index] = dropped(item, Reason.OVERFLOW, "the inbox was full")
-                self._waiting[modality] -= 1
-                return
+                _drop_oldest(inbox)
 
 
 class InOrder:
@@ -220,6 +242,13 @@ def _keyed(source: FrameSource, rank: int) -> Iterator[tuple[int, int, Item]]:
     except Exception as error:
         raise _handed_over(_Failure(source.modality, error)) from error
     yield at_ns, rank, StreamEnd(source.modality)
+
+
+def _drop_oldest(inbox: deque[_Waiting]) -> None:
+    for index, waiting in enumerate(inbox):
+        if isinstance(waiting.item, Frame):
+            inbox[index] = replace(waiting, item=dropped(waiting.item, Reason.OVERFLOW, "the inbox was full"))
+            return
 
 
 def dropped(frame: Frame, reason: Reason, detail: str = "") -> DroppedFrame:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from streamfuse import assemble
@@ -47,7 +47,7 @@ class Sink(Protocol):
 
     def __enter__(self) -> Any: ...
 
-    def __exit__(self, *_: Any) -> None: ...
+    def __exit__(self, kind: Any, error: Any, trace: Any, /) -> None: ...
 
     def wanted(self) -> frozenset[str]:
         """Streams besides the fused one that somebody asks for now."""
@@ -73,12 +73,16 @@ class _Flow:
     limits: Limits
     stop: threading.Event
     watch: Callable[[FusedFrame], None]
+    paced: bool
     made: int = 0
-    started_ns: int = field(default_factory=now_ns)
+    started_ns: int = 0
+    newest_ns: int = 0
+    newest_came_ns: int = 0
 
     def run(self) -> str | None:
         """Until the streams end, a limit or a stop; the text of the error that ended it, if one did."""
         error = None
+        self.started_ns = now_ns()
         try:
             for item in self.intake:
                 for outcome in self.outcomes(item):
@@ -98,8 +102,9 @@ class _Flow:
         """What leaves the matcher because of this item; every frame enters and leaves the ledger here."""
         match item:
             case None:
-                leaving = self.matcher.advance(now_ns())
+                leaving = self.matcher.advance(self.stream_time_ns()) if self.paced else []
             case Frame():
+                self.arrived(item)
                 self.frames.enter(item)
                 leaving = self.matcher.push(item)
             case StreamEnd():
@@ -110,6 +115,14 @@ class _Flow:
         for outcome in leaving:
             self.frames.leave(outcome)
             yield outcome
+
+    def arrived(self, frame: Frame) -> None:
+        if frame.capture_ns > self.newest_ns:
+            self.newest_ns, self.newest_came_ns = frame.capture_ns, now_ns()
+
+    def stream_time_ns(self) -> int:
+        """Now, as far behind as the newest frame was when it came: a late stream is not a silent one."""
+        return self.newest_ns + now_ns() - self.newest_came_ns
 
     def output(self, outcome: Outcome) -> None:
         if isinstance(outcome, DroppedFrame):
@@ -183,6 +196,7 @@ def run(
             limits=limits or Limits(),
             stop=stop or threading.Event(),
             watch=watch,
+            paced=cameras.paced,
         )
         with flow.sink:
             ready(flow.sink)

@@ -96,10 +96,15 @@ def registration_error_px(config: RunConfig, source: SyntheticConfig) -> float:
     warp = Registrar(pair.rig, size=config.output.size, fit=config.output.fit).warp
     with pair.thermal:
         counts = pair.thermal.frame(0).pixels.astype(np.float32)
-    aligned = cv2.remap(counts, warp.thermal_from_output, None, cv2.INTER_LINEAR)
+    x, y = warp.thermal_from_output[..., 0], warp.thermal_from_output[..., 1]
+    aligned = cv2.remap(counts, x, y, cv2.INTER_LINEAR)
     truth = pair.truth.pixel(Modality.RGB, pair.truth.markers_m)
-    on_grid = np.column_stack([truth, np.ones(len(truth))]) @ np.linalg.inv(warp.grid.rgb_from_output).T
-    missed = [_centroid(aligned, centre) - centre for centre in on_grid[:, :2] if _inside(centre, warp.grid.size)]
+    on_grid: NDArray[np.float64] = (
+        np.column_stack([truth, np.ones(len(truth))]) @ np.linalg.inv(warp.grid.rgb_from_output).T
+    )
+    missed: list[NDArray[np.float64]] = [
+        _centroid(aligned, centre) - centre for centre in on_grid[:, :2] if _inside(centre, warp.grid.size)
+    ]
     if not missed:
         raise StreamfuseError("no marker of the synthetic scene lies on the output grid")
     return float(np.sqrt(np.mean(np.sum(np.square(missed), axis=1))))

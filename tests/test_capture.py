@@ -129,6 +129,21 @@ def test_nothing_arriving_gives_ticks_so_that_time_can_pass():
         assert None in list(capture)
 
 
+def test_ordered_capture_waits_for_the_slower_source_and_goes_by_capture_time():
+    fast, slow = FakeSource(T, stream(T, 40)), FakeSource(V, stream(V, 20, offset_ns=1), gap_s=0.003)
+    with Capture([fast, slow], depth=4, ordered=True) as capture:
+        items = [item for item in capture if isinstance(item, Frame)]
+    assert [item.capture_ns for item in items] == sorted(item.capture_ns for item in items)
+    assert (frames_of(items, T), frames_of(items, V)) == (list(range(40)), list(range(20)))
+
+
+def test_ordered_capture_hands_a_failure_over_although_the_other_is_silent():
+    broken = FakeSource(V, [OSError("gone")])
+    silent = FakeSource(T, stream(T, 1), gap_s=30.0)
+    with Capture([silent, broken], ordered=True) as capture, pytest.raises(SourceLost, match="gone"):
+        list(capture)
+
+
 def test_in_order_merges_by_capture_time_and_repeats_exactly():
     def once():
         bad = DroppedFrame(modality=V, sequence=2, reason=Reason.CORRUPT)

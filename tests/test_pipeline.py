@@ -47,8 +47,8 @@ class Collected:
 def rig_up(monkeypatch):
     """Run the pipeline over fake sources; returns (report, outputs)."""
 
-    def go(thermal, rgb, *, deterministic=False, **options):
-        cameras = assemble.Cameras(thermal, rgb, deterministic=deterministic)
+    def go(thermal, rgb, *, deterministic=False, paced=False, **options):
+        cameras = assemble.Cameras(thermal, rgb, deterministic=deterministic, paced=paced)
         monkeypatch.setattr(assemble, "open_cameras", lambda config: cameras)
         sinks = []
 
@@ -101,8 +101,15 @@ def test_a_camera_that_ends_leaves_the_other_flowing_alone(rig_up):
 def test_a_silent_camera_does_not_stop_the_other(rig_up):
     start = now_ns()
     silent = FakeSource(T, stream(T, 1, offset_ns=start), gap_s=30.0)
-    report, outputs = rig_up(silent, live(V, 60, start), limits=Limits(seconds=0.6))
+    report, outputs = rig_up(silent, live(V, 60, start), paced=True, limits=Limits(seconds=0.6))
     assert [frame.state for frame in outputs].count(State.VISIBLE_ONLY) > 20
+    assert report.balanced
+
+
+def test_a_stream_that_lags_seconds_behind_is_not_taken_for_a_silent_one(rig_up):
+    late = now_ns() - 10**10
+    report, outputs = rig_up(live(T, 40, late), live(V, 40, late), paced=True)
+    assert [frame.state for frame in outputs].count(State.FUSED) >= 38
     assert report.balanced
 
 
@@ -110,7 +117,7 @@ def test_a_camera_that_breaks_ends_the_run_with_its_reason_and_a_balanced_ledger
     start = now_ns()
     broken = live(V, 20, start)
     broken.items = [*broken.items, OSError("cable out")]
-    report, outputs = rig_up(live(T, 500, start), broken)
+    report, outputs = rig_up(live(T, 500, start), broken, paced=True)
     assert "rgb source failed: OSError: cable out" in report.error
     assert report.balanced
     assert len(outputs) == report.published >= 10
@@ -128,13 +135,13 @@ def test_corrupt_frames_are_counted_and_their_partners_come_out_alone(rig_up):
 
 def test_limits_end_a_run_and_what_was_in_flight_is_accounted_for(rig_up):
     start = now_ns()
-    report, outputs = rig_up(live(T, 500, start), live(V, 500, start), limits=Limits(frames=7))
+    report, outputs = rig_up(live(T, 500, start), live(V, 500, start), paced=True, limits=Limits(frames=7))
     assert len(outputs) == 7
     assert report.balanced
     assert set(report.dropped) <= {"shutdown", "surplus"}
     began = time.monotonic()
     start = now_ns()
-    rig_up(live(T, 5000, start), live(V, 5000, start), limits=Limits(seconds=0.3))
+    rig_up(live(T, 5000, start), live(V, 5000, start), paced=True, limits=Limits(seconds=0.3))
     assert 0.25 < time.monotonic() - began < 3
 
 
@@ -142,7 +149,7 @@ def test_stop_ends_a_run_within_a_second(rig_up):
     stop, start = threading.Event(), now_ns()
     threading.Timer(0.2, stop.set).start()
     began = time.monotonic()
-    report, _ = rig_up(live(T, 5000, start), live(V, 5000, start), stop=stop)
+    report, _ = rig_up(live(T, 5000, start), live(V, 5000, start), paced=True, stop=stop)
     assert time.monotonic() - began < 2
     assert report.balanced
     assert report.error is None
