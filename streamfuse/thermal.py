@@ -186,8 +186,9 @@ def _plateau_knots(samples: Counts, plateau: float, max_gain: float) -> Doubles:
     bulk_low, bulk_high = np.interp(BULK, np.cumsum(weights), edges[1:])
     limit = width * min(max_gain / 255, plateau / max(1.0, bulk_high - bulk_low))
     shares = (1 - LINEAR_SHARE) * limited_shares(weights, limit) + LINEAR_SHARE / bins
-    reached: Doubles = np.append(0.0, np.cumsum(shares))
-    return np.interp(np.linspace(0, reached[-1], KNOTS), reached, edges)
+    reached: Doubles = np.concatenate([np.zeros(1), np.cumsum(shares)])
+    wanted: Doubles = np.linspace(0, float(reached[-1]), KNOTS, dtype=np.float64)
+    return np.interp(wanted, reached, edges)
 
 
 def limited_shares(weights: Doubles, limit: float) -> Doubles:

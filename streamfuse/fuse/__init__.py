@@ -32,6 +32,7 @@ from streamfuse.frames import (
     Modality,
     OutputGrid,
     Pixels,
+    Size,
     State,
     WarpMap,
 )
@@ -117,6 +118,8 @@ class Fuser:
     ) -> tuple[Pixels, dict[str, Pixels]]:
         """The output's pixels and the layers asked for."""
         thermal, rgb, warp = aligned.frames.thermal, aligned.frames.rgb, aligned.warp
+        _check_size(thermal, warp.thermal_size)
+        _check_size(rgb, warp.grid.rgb_size)
         if self._warp is not warp:
             self._engine.set_warp(warp)
             self._warp = warp
@@ -194,6 +197,12 @@ def on_grid(rgb: Pixels, grid: OutputGrid) -> Pixels:
         return np.ascontiguousarray(cropped)
     shrinks = min(width / grid.size[0], height / grid.size[1]) >= 2
     return cv2.resize(cropped, grid.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _check_size(frame: Frame | None, expected: Size) -> None:
+    if frame is not None and frame.size != expected:
+        found, wanted = (f"{width}x{height}" for width, height in (frame.size, expected))
+        raise ValueError(f"the {frame.modality.value} frame is {found}, the warp map is for {wanted}")
 
 
 def _state(frames: FramePair | LoneFrame, curve: ToneCurve | None) -> State:

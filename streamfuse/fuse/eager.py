@@ -12,6 +12,8 @@ from streamfuse.thermal import ToneCurve
 
 
 class EagerEngine:
+    """Runs the graph as it stands, on `threads` cores; outputs are new arrays every time."""
+
     name = "eager"
 
     def __init__(self, network: nn.Module, *, threads: int = 1) -> None:
@@ -23,9 +25,8 @@ class EagerEngine:
 
     def fuse(self, thermal: Pixels, curve: ToneCurve, rgb: Pixels) -> Pixels:
         with torch.inference_mode():
-            return self.graph(counts_tensor(thermal), torch.from_numpy(curve.lut), torch.from_numpy(rgb)[None])[
-                0
-            ].numpy()
+            fused: Tensor = self.graph(counts_tensor(thermal), torch.from_numpy(curve.lut), rgb_tensor(rgb))
+        return fused[0].numpy()
 
     def align(self, thermal: Pixels, curve: ToneCurve) -> Pixels:
         with torch.inference_mode():
@@ -42,5 +43,5 @@ def counts_tensor(thermal: Pixels) -> Tensor:
 
 
 def rgb_tensor(rgb: Pixels) -> Tensor:
-    """H W 3 uint8 -> 1 H W 3; shares memory where it can (torch refuses arrays that must not be written to)."""
+    """H W 3 uint8 -> 1 H W 3, sharing memory unless that is read-only, which torch warns of."""
     return torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())[None]

@@ -48,7 +48,10 @@ def stronger(pair: Tensor) -> Tensor:
 
 def halve(image: Tensor) -> Tensor:
     """Blurred by (1 4 6 4 1) / 16 in both directions and every second pixel taken, from the first on."""
-    return _halve_last(_halve_rows(image))
+    rows, columns = (image.shape[-2] + 1) // 2, (image.shape[-1] + 1) // 2
+    padded = _padded(image, (2, 2, 2, 2))
+    blurred = _binomial([padded[..., k : k + 2 * rows - 1 : 2, :] for k in range(5)])
+    return _binomial([blurred[..., k : k + 2 * columns - 1 : 2] for k in range(5)]) * (1 / 256)
 
 
 def double(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -57,18 +60,10 @@ def double(image: Tensor, size: tuple[int, int]) -> Tensor:
     return _interleaved(_padded(wide, (0, 0, 1, 1)), -2)[..., : size[0], :]
 
 
-def _halve_rows(image: Tensor) -> Tensor:
-    rows = (image.shape[-2] + 1) // 2
-    padded = _padded(image, (0, 0, 2, 2))
-    a, b, c, d, e = (padded[..., k : k + 2 * rows - 1 : 2, :] for k in range(5))
-    return (a + e) * (1 / 16) + (b + d) * (4 / 16) + c * (6 / 16)
-
-
-def _halve_last(image: Tensor) -> Tensor:
-    columns = (image.shape[-1] + 1) // 2
-    padded = _padded(image, (2, 2, 0, 0))
-    a, b, c, d, e = (padded[..., k : k + 2 * columns - 1 : 2] for k in range(5))
-    return (a + e) * (1 / 16) + (b + d) * (4 / 16) + c * (6 / 16)
+def _binomial(taps: list[Tensor]) -> Tensor:
+    """16 times the blurred value: a + 4 b + 6 c + 4 d + e."""
+    a, b, c, d, e = taps
+    return torch.add(torch.add(a + e, b + d, alpha=4), c, alpha=6)
 
 
 def _interleaved(padded: Tensor, dim: int) -> Tensor:
