@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streamfuse.assemble import scene_of
 from streamfuse.config import RunConfig, SyntheticConfig
 from streamfuse.errors import StreamfuseError
-from streamfuse.frames import FusedFrame, Modality, Size
+from streamfuse.frames import FusedFrame, Modality
 from streamfuse.pipeline import Limits, run
 from streamfuse.publish import Dropped, Sent
 from streamfuse.register import Registrar
@@ -98,20 +98,14 @@ def registration_error_px(config: RunConfig, source: SyntheticConfig) -> float:
         counts = pair.thermal.frame(0).pixels.astype(np.float32)
     x, y = warp.thermal_from_output[..., 0], warp.thermal_from_output[..., 1]
     aligned = cv2.remap(counts, x, y, cv2.INTER_LINEAR)
-    truth = pair.truth.pixel(Modality.RGB, pair.truth.markers_m)
-    on_grid: NDArray[np.float64] = (
-        np.column_stack([truth, np.ones(len(truth))]) @ np.linalg.inv(warp.grid.rgb_from_output).T
-    )
-    missed: list[NDArray[np.float64]] = [
-        _centroid(aligned, centre) - centre for centre in on_grid[:, :2] if _inside(centre, warp.grid.size)
-    ]
+    rgb_from_output = warp.grid.rgb_from_output
+    in_rgb = pair.truth.pixel(Modality.RGB, pair.truth.markers_m)
+    on_grid = (in_rgb - rgb_from_output[:2, 2]) / np.array([rgb_from_output[0, 0], rgb_from_output[1, 1]])
+    inside = (on_grid > WINDOW).all(axis=1) & (on_grid < np.array(warp.grid.size) - 1 - WINDOW).all(axis=1)
+    missed = [_centroid(aligned, centre) - centre for centre in on_grid[inside]]
     if not missed:
         raise StreamfuseError("no marker of the synthetic scene lies on the output grid")
     return float(np.sqrt(np.mean(np.sum(np.square(missed), axis=1))))
-
-
-def _inside(centre: NDArray[np.float64], size: Size) -> bool:
-    return bool((centre > WINDOW).all() and (centre < np.array(size) - 1 - WINDOW).all())
 
 
 def _centroid(image: NDArray[Any], near: NDArray[np.float64]) -> NDArray[np.float64]:
