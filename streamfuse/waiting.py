@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from statistics import median_low
 
 from streamfuse.frames import Frame, Modality, Reason
 
 SECOND_NS = 1_000_000_000
 DEFAULT_RATE_HZ = 30.0
 
-WINDOW = 9  # intervals from which a period is learnt
+WINDOW = 16  # intervals from which a period is learnt (their median: lost frames and bursts leave it alone)
+SEEDS = 3  # intervals of the nominal rate to begin with
 SOONEST = 0.9  # the next interval is taken to be no shorter than this part of the shortest in the window
 JUMP_PERIODS = 4  # a stamp further back than this is a restart of time, not disorder
 LATE_RUN = 4  # more frames in a row than this behind their stream's newest are a restart too (a short loop)
@@ -52,7 +52,7 @@ class Stream:
         self.ended = self.silent = False
         self._delay_ns = delay_ns
         self._predict = predict
-        self._intervals: deque[int] = deque([self.period_ns] if rate_hz else [], maxlen=WINDOW)
+        self._intervals: deque[int] = deque([self.period_ns] * SEEDS if rate_hz else [], maxlen=WINDOW)
         self._late_run = 0
 
     def time_of(self, frame: Frame) -> int:
@@ -76,9 +76,9 @@ class Stream:
         time_ns = self.time_of(frame)
         if self.newest is not None:
             self._intervals.append(time_ns - self.newest.time_ns)
-        known = self._intervals
-        period_ns = median_low(known) if known else self.period_ns
-        soonest_ns = int(SOONEST * min(known)) if known and self._predict else 0
+        known = sorted(self._intervals)
+        period_ns = known[(len(known) - 1) // 2] if known else self.period_ns
+        soonest_ns = int(SOONEST * known[0]) if known and self._predict else 0
         self.newest = Waiting(frame, time_ns, period_ns, soonest_ns)
         self.queue.append(self.newest)
         self._note_arrival(time_ns, frame.stamps.get("captured", frame.capture_ns), other)

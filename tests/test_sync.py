@@ -98,7 +98,7 @@ class Rhythm:
         return result
 
 
-def rhythms(*, jitter: float = 0.5, loss: float = 0.3, longest_hole: int = 20) -> st.SearchStrategy[Rhythm]:
+def rhythms(*, jitter: float = 0.5, loss: float = 0.2, longest_hole: int = 20) -> st.SearchStrategy[Rhythm]:
     return st.builds(
         Rhythm,
         rate_hz=st.sampled_from(RATES),
@@ -124,6 +124,8 @@ def test_times_rise_skew_is_bounded_and_every_frame_leaves_once(
         thermal_rate_hz=thermal.rate_hz, rgb_rate_hz=rgb.rate_hz, max_skew_ns=bound, thermal_delay_ns=delay_ms * MS
     )
     outcomes = played(matcher, given_frames, live=live)
+    lossy = max(thermal.loss, rgb.loss) > 0.1  # then a learnt period may be that of every second frame for a while
+    widest_ns = bound or (1.6 if lossy else 0.8) * S / max(thermal.rate_hz, rgb.rate_hz)
     left: Counter[tuple[str, int]] = Counter()
     times_ns: list[int] = []
     for each in outcomes:
@@ -135,7 +137,7 @@ def test_times_rise_skew_is_bounded_and_every_frame_leaves_once(
         times_ns.append(each.reference.capture_ns - (delay_ms * MS if each.reference.modality is T else 0))
         if isinstance(each, FramePair):
             assert each.skew_ns == each.thermal.capture_ns - delay_ms * MS - each.rgb.capture_ns
-            assert abs(each.skew_ns) <= (bound or 0.8 * S / max(thermal.rate_hz, rgb.rate_hz))
+            assert abs(each.skew_ns) <= widest_ns
     assert left == Counter((each.modality.value, each.sequence) for each in given_frames)
     assert all(earlier < later for earlier, later in itertools.pairwise(times_ns))
     assert matcher.in_flight == 0
@@ -367,6 +369,15 @@ def test_a_later_reference_frame_that_is_closer_gets_the_frame() -> None:
     assert summary(outcomes) == {"matched": 4, "lone thermal": 1}
 
 
+def test_an_uneven_stream_is_not_predicted() -> None:
+    """RGB comes in twos, 8 ms apart: after the first of two the second may still be nearer."""
+    rgb = frames(C, [time for i in range(6) for time in (66 * i, 66 * i + 8)])
+    matcher = PairMatcher(thermal_rate_hz=15, rgb_rate_hz=30, max_skew_ns=16 * MS)
+    before = [each for one in [*rgb[:-1], frame(T, 337 * MS, 0)] for each in matcher.push(one)]
+    assert pairs(before) == []
+    assert pairs(matcher.push(rgb[-1])) == [(0, 11)]
+
+
 @pytest.mark.parametrize(("hz", "reference"), [((9, 30), T), ((30, 30), T), ((60, 30), C), ((30, 25), C)])
 def test_the_slower_stream_is_the_reference(hz: tuple[int, int], reference: Modality) -> None:
     assert PairMatcher(thermal_rate_hz=hz[0], rgb_rate_hz=hz[1]).reference is reference
@@ -439,6 +450,31 @@ def test_a_stream_that_never_starts_does_not_hold_the_other() -> None:
         assert alone.why == "the other stream is silent"
 
 
+def test_beside_a_silent_stream_nothing_waits() -> None:
+    for lives in (T, C):
+        matcher = PairMatcher(thermal_rate_hz=30, rgb_rate_hz=30)
+        matcher.push(frame(lives.other, S, 0))
+        matcher.advance(S + 90 * MS)
+        assert [told(each)[0] for each in matcher.push(frame(lives, S + 100 * MS, 0))] == ["lone"]
+        matcher.push(frame(lives.other, S + 132 * MS, 1))
+        assert [told(each)[0] for each in matcher.push(frame(lives, S + 133 * MS, 1))] == ["pair"]
+
+
+def test_a_frame_whose_time_was_given_up_comes_too_late() -> None:
+    matcher = PairMatcher(thermal_rate_hz=30, rgb_rate_hz=30, max_skew_ns=40 * MS)
+    matcher.push(frame(T, 100 * MS, 0))
+    assert [told(each) for each in matcher.advance(134 * MS)] == [("lone", "thermal", 0)]
+    outcomes = matcher.push(frame(C, 99 * MS, 0)) + matcher.push(frame(T, 133 * MS, 1)) + matcher.flush()
+    assert [told(each) for each in outcomes] == [("dropped", "rgb", 0, "late"), ("lone", "thermal", 1)]
+
+
+def test_clocks_that_disagree_by_an_hour_silence_neither_camera() -> None:
+    for ahead in (T, C):
+        matcher = PairMatcher(thermal_rate_hz=30, rgb_rate_hz=30)
+        order = [frame(m, 33 * MS * i + 3600 * S * (m is ahead), i) for i in range(100) for m in (T, C)]
+        assert summary(played(matcher, order)) == {"lone thermal": 100, "lone rgb": 100}
+
+
 def test_a_camera_that_is_slow_to_arrive_is_waited_for() -> None:
     """RGB arrives 150 ms later than thermal (a network camera): told by its stamps, waited for, matched."""
     matcher, outcomes = PairMatcher(thermal_rate_hz=30, rgb_rate_hz=30), list[Outcome]()
@@ -466,6 +502,15 @@ def test_duplicates_disorder_and_restarts_have_their_reasons() -> None:
         for time, sequence in ((1000, 31), (1005, 30), (950, 29), (100, 0))
     ]
     assert reasons == ["duplicate", "duplicate", "late", "reset"]
+    assert matcher.in_flight == 1
+
+
+def test_a_restart_takes_what_waits_in_both_streams_along() -> None:
+    matcher = PairMatcher(thermal_rate_hz=9, rgb_rate_hz=30)
+    matcher.push(frame(T, 50 * S, 100))
+    matcher.push(frame(C, 50 * S + 90 * MS, 100))
+    outcomes = matcher.push(frame(T, 0, 101))
+    assert [told(each) for each in outcomes if isinstance(each, DroppedFrame)] == [("dropped", "rgb", 100, "reset")]
     assert matcher.in_flight == 1
 
 
@@ -527,14 +572,30 @@ def test_latest_keeps_a_bound_if_one_is_given() -> None:
     assert pairs(matcher.push(frame(T, 50 * MS, 0))) == []
 
 
-def test_reuse_shows_every_fast_frame_and_marks_what_is_held() -> None:
-    thermal = frames(T, [100 * i for i in range(4)])
-    rgb = frames(C, [33 * i + 2 for i in range(10)])
-    matcher = PairMatcher(reuse=True, thermal_rate_hz=10, rgb_rate_hz=30)
-    found = [each for each in played(matcher, in_order(thermal, rgb)) if isinstance(each, FramePair)]
-    assert [each.thermal.sequence for each in found] == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]
+@pytest.mark.parametrize("slow", [T, C])
+def test_reuse_shows_every_fast_frame_and_marks_what_is_held(slow: Modality) -> None:
+    slow_frames, fast_frames = (
+        frames(slow, [100 * i for i in range(4)]),
+        frames(slow.other, [33 * i + 2 for i in range(10)]),
+    )
+    hz = {slow: 10.0, slow.other: 30.0}
+    matcher = PairMatcher(reuse=True, thermal_rate_hz=hz[T], rgb_rate_hz=hz[C])
+    found = [each for each in played(matcher, in_order(slow_frames, fast_frames)) if isinstance(each, FramePair)]
+    shown = [each.thermal if slow is T else each.rgb for each in found]
+    assert [each.sequence for each in shown] == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]
     assert [each.held for each in found] == [False, True, False, True, True, False, True, True, False, True]
     assert max(abs(each.skew_ns) for each in found) <= 55 * MS
+
+
+def test_reuse_survives_a_change_of_roles() -> None:
+    """Without nominal rates thermal begins as the faster one; RGB turns out to be, and none of its frames is held."""
+    thermal, rgb = frames(T, [100 * i for i in range(20)]), frames(C, [33 * i for i in range(60)])
+    matcher = PairMatcher(reuse=True)
+    outcomes = played(matcher, in_order(thermal, rgb))
+    found, alone = pairs(outcomes), [told(each) for each in outcomes if not isinstance(each, FramePair)]
+    assert matcher.reference is C
+    assert len(alone) + len(set(found)) + len({each for each, _ in found}) == 80
+    assert len({rgb_sequence for _, rgb_sequence in found}) == len(found) >= 50
 
 
 def test_reset_forgets_and_says_so() -> None:
