@@ -102,10 +102,10 @@ def registration_error_px(config: RunConfig, source: SyntheticConfig) -> float:
     in_rgb = pair.truth.pixel(Modality.RGB, pair.truth.markers_m)
     on_grid = (in_rgb - rgb_from_output[:2, 2]) / np.array([rgb_from_output[0, 0], rgb_from_output[1, 1]])
     inside = (on_grid > WINDOW).all(axis=1) & (on_grid < np.array(warp.grid.size) - 1 - WINDOW).all(axis=1)
-    missed = [_centroid(aligned, centre) - centre for centre in on_grid[inside]]
-    if not missed:
+    missed: NDArray[np.float64] = np.array([_centroid(aligned, centre) - centre for centre in on_grid[inside]])
+    if not len(missed):
         raise StreamfuseError("no marker of the synthetic scene lies on the output grid")
-    return float(np.sqrt(np.mean(np.sum(np.square(missed), axis=1))))
+    return float(np.sqrt(np.mean(np.sum(missed**2, axis=1))))
 
 
 def _centroid(image: NDArray[Any], near: NDArray[np.float64]) -> NDArray[np.float64]:
