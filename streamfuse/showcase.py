@@ -5,6 +5,7 @@ Both go through the ordinary pipeline, in order and in one thread, so that they 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def registration_error_px(config: RunConfig, source: SyntheticConfig) -> float:
     missed: NDArray[np.float64] = np.array([_centroid(aligned, centre) - centre for centre in on_grid[inside]])
     if not len(missed):
         raise StreamfuseError("no marker of the synthetic scene lies on the output grid")
-    return float(np.sqrt(np.mean(np.sum(missed**2, axis=1))))
+    return math.sqrt(float((missed * missed).sum(axis=1).mean()))
 
 
 def _centroid(image: NDArray[Any], near: NDArray[np.float64]) -> NDArray[np.float64]:
