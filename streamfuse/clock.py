@@ -1,6 +1,7 @@
 """Clocks: the machine's monotonic clock, a recording's own time on it, and the wall clock for messages.
 
-This is the only module that asks what time it is.
+This is the only module that asks what time it is. `drift.ClockMapping` puts the stamps of a device's own clock onto
+the monotonic clock.
 """
 
 from __future__ import annotations
