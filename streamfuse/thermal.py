@@ -24,7 +24,7 @@ METHODS = ("auto", "linear", "percentile", "plateau")
 KNOTS = 257
 SAMPLES = 20_000  # a histogram of so many pixels is within 0.01 of the whole image's, everywhere
 BINS = 4096
-LINEAR_SHARE = 0.1
+LINEAR_SHARE = 0.2
 """Part of the output range that a plateau curve spreads evenly over all counts, so that it can always be inverted."""
 BULK = (0.1, 0.9)
 """Quantiles between which the bulk of a scene lies, whatever small hot or cold things are in it."""
@@ -85,7 +85,7 @@ class ToneMapper:
         self,
         method: str = "auto",
         *,
-        plateau: float = 3.0,
+        plateau: float = 2.0,
         percentiles: tuple[float, float] = (0.5, 99.5),
         time_constant_s: float = 1.0,
         max_gain: float = 4.0,
