@@ -90,8 +90,9 @@ def fuse_files(
     with progress_line(console) as watch:
         report = run(config, stop=stop, watch=watch, sink=functools.partial(FolderSink, out))
     told = {**report.as_dict(), "out": str(out)}
-    del told["latency_ms"], told["endpoint"]  # a frame read from a file has no age
-    console.print(f"{told['published']} fused images in {out}")
+    for live in ("latency_ms", "stages_ms", "fps", "endpoint"):  # a frame read from a file has no age
+        del told[live]
+    console.print(f"{told['published']} fused images in {out} ({told['seconds']:.1f} s)")
     for warning in report.warnings:
         console.print(f"[yellow]note:[/] {warning}")
     return told
