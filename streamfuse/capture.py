@@ -19,7 +19,7 @@ from types import TracebackType
 from streamfuse.clock import now_ns
 from streamfuse.errors import SourceLost, StreamfuseError
 from streamfuse.frames import DroppedFrame, Frame, Modality, Reason
-from streamfuse.sources import FrameSource
+from streamfuse.sources import FrameSource, SourceChange
 
 TICK_S = 0.01
 STOP_S = 0.9
@@ -45,7 +45,7 @@ class _Failure:
     error: Exception
 
 
-Item = Frame | DroppedFrame | StreamEnd
+Item = Frame | DroppedFrame | SourceChange | StreamEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Capture:
     `ordered`: in order of capture time instead, each step waiting for every source that has not ended; right where
     nothing paces the sources (a replay as fast as it goes), since there the faster decoder would run away.
     A context manager: entering opens every source (their UserErrors come out here), leaving closes them within a
-    second, whatever state they are in. Iterating yields None every `TICK_S` while nothing arrives, so that the
+    second, whatever state they are in. Iterating yields None about every `TICK_S` while nothing waits, so that the
     consumer can let time pass, and ends after the last StreamEnd or `stop`. A source that breaks raises SourceLost
     in the consumer, with the source's own error as its cause.
     """
@@ -116,6 +116,7 @@ class Capture:
     def __iter__(self) -> Iterator[Item | None]:
         for thread in self._threads:
             thread.start()
+        ticked_ns = now_ns()
         while self._running and not self._stopped:
             item = self._take()
             if isinstance(item, _Failure):
@@ -123,6 +124,15 @@ class Capture:
             if isinstance(item, StreamEnd):
                 self._running.discard(item.modality)
             yield item
+            if item is None:
+                ticked_ns = now_ns()
+            elif self._idle and now_ns() - ticked_ns >= TICK_S * 1e9:  # a fast camera leaves no gap of a tick
+                ticked_ns = now_ns()
+                yield None
+
+    @property
+    def _idle(self) -> bool:
+        return not any(self._inboxes.values())
 
     def rest(self) -> list[Item]:
         """What still waited when the iteration was stopped; every frame has to be accounted for."""
@@ -183,7 +193,7 @@ class Capture:
         if not self._ordered:
             return 0, self._arrivals
         last_ns = inbox[-1].order[0] if inbox else 0
-        return max(last_ns, getattr(item, "capture_ns", None) or last_ns), self._arrivals
+        return max(last_ns, _time_of(item) or last_ns), self._arrivals
 
     def _make_room(self, inbox: deque[_Waiting]) -> None:
         """Wait for room, or make it, by policy; called with the lock held."""
@@ -235,13 +245,17 @@ def _keyed(source: FrameSource, rank: int) -> Iterator[tuple[int, int, Item]]:
     at_ns = 0
     try:
         for item in source:
-            at_ns = max(at_ns, item.capture_ns or at_ns)
+            at_ns = max(at_ns, _time_of(item) or at_ns)
             yield at_ns, rank, item
     except StreamfuseError:
         raise
     except Exception as error:
         raise _handed_over(_Failure(source.modality, error)) from error
     yield at_ns, rank, StreamEnd(source.modality)
+
+
+def _time_of(item: Item | _Failure) -> int | None:
+    return item.capture_ns if isinstance(item, Frame | DroppedFrame) else None
 
 
 def _drop_oldest(inbox: deque[_Waiting]) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from streamfuse import assemble
@@ -20,10 +20,12 @@ from streamfuse.config import RunConfig, resolve
 from streamfuse.errors import EngineError, StreamfuseError
 from streamfuse.frames import DroppedFrame, Frame, FusedFrame, Reason, Stamps
 from streamfuse.fuse import Fuser
+from streamfuse.health import Health
 from streamfuse.ledger import FrameLedger, OutputLedger
 from streamfuse.publish import Dropped, Sent
 from streamfuse.register import Registrar
 from streamfuse.report import Report, timings
+from streamfuse.sources import SourceChange, SourceState
 from streamfuse.stretch import StretchRegistrar
 from streamfuse.sync import Outcome, PairMatcher
 
@@ -74,10 +76,9 @@ class _Flow:
     stop: threading.Event
     watch: Callable[[FusedFrame], None]
     paced: bool
+    health: Health = field(default_factory=Health)
     made: int = 0
     started_ns: int = 0
-    newest_ns: int = 0
-    newest_came_ns: int = 0
 
     def run(self) -> str | None:
         """Until the streams end, a limit or a stop; the text of the error that ended it, if one did."""
@@ -102,27 +103,24 @@ class _Flow:
         """What leaves the matcher because of this item; every frame enters and leaves the ledger here."""
         match item:
             case None:
-                leaving = self.matcher.advance(self.stream_time_ns()) if self.paced else []
+                leaving = self.matcher.advance(now_ns()) if self.paced else []
             case Frame():
-                self.arrived(item)
                 self.frames.enter(item)
                 leaving = self.matcher.push(item)
+                if self.paced:  # not now: what still waits in the inbox came before now
+                    leaving += self.matcher.advance(item.stamps["captured"])
             case StreamEnd():
                 leaving = self.matcher.end(item.modality)
             case DroppedFrame():
                 self.frames.enter(item)
                 leaving = [item]
+            case SourceChange():
+                self.health.note(item)
+                gone = item.state in (SourceState.STALLED, SourceState.FAILED)
+                leaving = self.matcher.end(item.modality) if gone else []
         for outcome in leaving:
             self.frames.leave(outcome)
             yield outcome
-
-    def arrived(self, frame: Frame) -> None:
-        if frame.capture_ns > self.newest_ns:
-            self.newest_ns, self.newest_came_ns = frame.capture_ns, now_ns()
-
-    def stream_time_ns(self) -> int:
-        """Now, as far behind as the newest frame was when it came: a late stream is not a silent one."""
-        return self.newest_ns + now_ns() - self.newest_came_ns
 
     def output(self, outcome: Outcome) -> None:
         if isinstance(outcome, DroppedFrame):
@@ -149,7 +147,7 @@ class _Flow:
         for left in self.matcher.reset():
             self.frames.leave(replace(left, reason=Reason.SHUTDOWN) if isinstance(left, DroppedFrame) else left)
         for item in self.intake.rest():
-            if not isinstance(item, StreamEnd):
+            if isinstance(item, Frame | DroppedFrame):
                 self.frames.enter(item)
                 self.frames.leave(dropped(item, Reason.SHUTDOWN) if isinstance(item, Frame) else item)
 
@@ -221,6 +219,7 @@ def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[
         engine=flow.fuser.engine,
         model=flow.fuser.model,
         endpoint=flow.sink.endpoint,
+        sources=flow.health.as_dict(),
         warnings=warnings,
         error=error,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from streamfuse.frames import Stamps
@@ -20,6 +21,7 @@ class Report:
     """Counts are frames (`frames_in`, `dropped`), pairs (`matched`), lone frames, and outputs (`published`, ...).
 
     `latency_ms`: from the scheduled capture time to the socket. `balanced`: both ledgers add up to the frame.
+    `sources`: state, reconnects and last error of each supervised source.
     """
 
     frames_in: Mapping[str, int]
@@ -36,6 +38,7 @@ class Report:
     engine: str
     model: str
     endpoint: str
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     warnings: tuple[str, ...] = ()
     error: str | None = None
 
@@ -83,6 +86,9 @@ def _counts(told: Mapping[str, Any]) -> Table:
     table.add_row("published", f"{told['published']} at {told['fps']} fps; dropped {_listed(told['outputs_dropped'])}")
     if "received" in told:
         table.add_row("received", f"{told['received']}, lost {told['lost']}")
+    for name, source in told.get("sources", {}).items():
+        error = f"; last error: {source['last_error']}" if source["last_error"] else ""
+        table.add_row(name, escape(f"{source['state']}, {source['reconnects']} reconnects{error}"))
     table.add_row("ledgers", "balanced" if told["balanced"] else "[red]NOT balanced[/]")
     table.add_row("engine, model", f"{told['engine']}, {told['model']}")
     return table
