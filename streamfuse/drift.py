@@ -24,12 +24,12 @@ SECOND_NS = 1_000_000_000
 WINDOW_NS = SECOND_NS  # the shortest delay of each window counts
 HISTORY_NS = 60 * SECOND_NS  # windows older than this are forgotten; a silence of this length forgets everything
 MOST_DRIFT = 1000e-6  # of two clocks that are worth comparing
-JUMP_PERIODS = 5  # a change of the delay by more than this is no delay: a clock was set
-STUBBORN_WINDOWS = 3  # so many windows in a row that far above the line: the clock was set, or stood still
+JUMP_PERIODS = 5  # a delay shorter by more than this, or a stamp so far back: a clock was set
+STUBBORN_WINDOWS = 3  # a window without a frame less late than that is not believed; so many: a clock was set
 SETTLED_WINDOWS = 5  # before so many windows nothing is known about drift
 TRUSTED_PERIODS = 0.5  # with a larger error the stamps are worth no more than the arrival
-SLEW_S = 2.0  # a correction is spread over about this long
-MOST_SLEW = 0.05  # and never changes an interval by more than this part of it
+SLEW_S = 1.0  # a correction is spread over about this long
+MOST_SLEW = 0.1  # and never changes an interval by more than this part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class MappedTime:
     """A capture time on this machine's monotonic clock, how wrong it may be, and which clock it rests on.
 
     `origin` is ARRIVAL as long as the device's clock is not (or no longer) understood; `capture_ns` is then the
-    arrival, smoothed where stamps allow. It rises with the device's stamps either way and does not step when `origin`
-    changes.
+    arrival, smoothed where stamps allow. It rises with the device's stamps either way, and steps only where a clock
+    was set, not because `origin` changes.
     """
 
     capture_ns: int
@@ -79,19 +79,20 @@ class ClockMapping:
         if self._jumped(device_ns, arrival_ns):
             self.resets += 1
             self._forget()
-        self._learn(_Delay(device_ns, arrival_ns - device_ns))
+        self._learn(Delay(device_ns, arrival_ns - device_ns))
         return self._mapped(device_ns)
 
     # -- what is learnt ---------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
         self._floor: _Line | None = None
-        self._windows: deque[_Delay] = deque()  # the shortest delay of each closed window
-        self._shortest: _Delay | None = None  # of the open window
+        self._windows: deque[Delay] = deque()  # the shortest delay of each closed window
+        self._shortest: Delay | None = None  # of the open window
         self._longest_ns = 0  # longest delay of the open window
         self._closes_ns = 0  # when the open window closes, by arrival
         self._spread_ns = self._period_ns  # how much delays varied in the newest window
         self._residual_ns = 0
+        self._late_ns = 0  # how far above the line all frames of the newest window were, where that is implausible
         self._correction_ns = 0  # what the outputs are off the line; paid back bit by bit
         self._newest_ns: int | None = None  # newest device time
         self._arrived_ns = 0
@@ -104,7 +105,7 @@ class ClockMapping:
         too_early = arrival_ns - device_ns < self._floor.delay_at(device_ns) - self._jump_ns
         return back or too_early or arrival_ns - self._arrived_ns > HISTORY_NS
 
-    def _learn(self, sample: _Delay) -> None:
+    def _learn(self, sample: Delay) -> None:
         arrival_ns = sample.device_ns + sample.delay_ns
         self._arrived_ns = arrival_ns
         if self._shortest is not None and arrival_ns >= self._closes_ns:
@@ -122,7 +123,7 @@ class ClockMapping:
         self._windows.append(self._shortest)
         self._spread_ns = self._longest_ns - self._shortest.delay_ns
         self._shortest = None
-        while self._windows[0].device_ns < device_ns - HISTORY_NS:
+        while len(self._windows) > 1 and self._windows[0].device_ns < device_ns - HISTORY_NS:
             self._windows.popleft()
         if self._stubborn():
             self.resets += 1
@@ -131,7 +132,7 @@ class ClockMapping:
             self._windows.append(newest)
             self._floor = None
         self._fit(self._windows, device_ns)
-        while len(self._windows) > 2 and self._residual_ns > TRUSTED_PERIODS * self._period_ns:
+        while len(self._windows) > 1 and self._residual_ns > TRUSTED_PERIODS * self._period_ns:
             self._windows.popleft()  # drifts faster than a clock can: only the newest delays mean anything
             self._fit(self._windows, device_ns)
 
@@ -145,13 +146,14 @@ class ClockMapping:
             and all(each.delay_ns > floor.delay_at(each.device_ns) + self._jump_ns for each in newest)
         )
 
-    def _fit(self, delays: Iterable[_Delay], device_ns: int) -> None:
+    def _fit(self, delays: Iterable[Delay], device_ns: int) -> None:
         """Take a new line; outputs go on from where they are and move over to it."""
         before, self._floor = self._floor, floor_under(delays)
         if before is not None:
             self._correction_ns += before.delay_at(device_ns) - self._floor.delay_at(device_ns)
         above = [each.delay_ns - self._floor.delay_at(each.device_ns) for each in self._windows]
         self._residual_ns = round(2 * median(above)) if above else 0
+        self._late_ns = above[-1] if above and above[-1] > self._jump_ns else 0
 
     # -- what is told -----------------------------------------------------------------------------------------------
 
@@ -159,14 +161,15 @@ class ClockMapping:
         assert self._floor is not None, "learning from a frame gives a line"
         self._pay_back(device_ns)
         capture_ns = device_ns + self._floor.delay_at(device_ns) + self._correction_ns
-        if self._newest_ns is None and self._last_ns is not None and capture_ns <= self._last_ns:
+        follows = self._newest_ns is None or device_ns > self._newest_ns
+        if follows and self._last_ns is not None and capture_ns <= self._last_ns:  # a frame without a stamp came before
             self._correction_ns += self._last_ns + 1 - capture_ns
             capture_ns = self._last_ns + 1
         self._newest_ns = max(self._newest_ns or device_ns, device_ns)
         self._last_ns = max(self._last_ns or capture_ns, capture_ns)
-        error_ns = self._residual_ns + abs(self._correction_ns)
+        error_ns = self._residual_ns + self._late_ns + abs(self._correction_ns)
         if len(self._windows) < SETTLED_WINDOWS or error_ns > TRUSTED_PERIODS * self._period_ns:
-            return MappedTime(capture_ns, max(error_ns, self._spread_ns), Clock.ARRIVAL)
+            return MappedTime(capture_ns, error_ns + self._spread_ns, Clock.ARRIVAL)
         return MappedTime(capture_ns, error_ns, self._origin)
 
     def _pay_back(self, device_ns: int) -> None:
@@ -177,7 +180,9 @@ class ClockMapping:
 
 
 @dataclass(frozen=True, slots=True)
-class _Delay:
+class Delay:
+    """How long after its device's stamp a frame arrived (the difference of two clocks: any size, any sign)."""
+
     device_ns: int
     delay_ns: int
 
@@ -194,14 +199,14 @@ class _Line:
         return self.delay_ns + round(self.slope * (device_ns - self.device_ns))
 
 
-def floor_under(delays: Iterable[_Delay]) -> _Line:
+def floor_under(delays: Iterable[Delay]) -> _Line:
     """The line under all delays that is closest to them: the edge of their lower hull below their mean time.
 
     Its slope is limited to `MOST_DRIFT`; then it touches one delay only. Less than half of the delays being high, at
     whichever end, leaves it alone.
     """
     points = sorted(delays, key=lambda each: each.device_ns)
-    hull: list[_Delay] = []
+    hull: list[Delay] = []
     for point in points:
         while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], point):
             hull.pop()
@@ -213,5 +218,5 @@ def floor_under(delays: Iterable[_Delay]) -> _Line:
     return _Line(lowest.device_ns, lowest.delay_ns, slope)
 
 
-def _slope(left: _Delay, right: _Delay) -> float:
+def _slope(left: Delay, right: Delay) -> float:
     return (right.delay_ns - left.delay_ns) / max(1, right.device_ns - left.device_ns)
