@@ -1,0 +1,54 @@
+"""Losses of image fusion, one per file, and their weighted sum with every term named.
+
+Each loss is called as loss(fused, thermal, visible) on N 1 H W in [0, 1] and gives a scalar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from streamfuse.training.losses.gradient import DirectionalGradientLoss
+from streamfuse.training.losses.intensity import IntensityLoss
+from streamfuse.training.losses.structure import SSIMLoss
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What one unit of each term is worth; they differ in scale: a gradient is a tenth of an intensity."""
+
+    intensity: float = 1.0
+    gradient: float = 10.0
+    structure: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One evaluation: `total` is what is minimised, the terms are unweighted."""
+
+    total: Tensor
+    intensity: Tensor
+    gradient: Tensor
+    structure: Tensor
+
+    def values(self) -> dict[str, float]:
+        return {name: float(getattr(self, name).detach()) for name in ("total", "intensity", "gradient", "structure")}
+
+
+class CombinedLoss(nn.Module):
+    """Intensity, directional gradient and SSIM, weighted: forward(fused, thermal, visible) -> `Loss`."""
+
+    def __init__(self, weights: LossWeights | None = None) -> None:
+        super().__init__()
+        self.weights = weights or LossWeights()
+        self.intensity = IntensityLoss()
+        self.gradient = DirectionalGradientLoss()
+        self.structure = SSIMLoss()
+
+    def forward(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Loss:
+        images = (fused, thermal, visible)
+        intensity, gradient, structure = self.intensity(*images), self.gradient(*images), self.structure(*images)
+        weights = self.weights
+        total = weights.intensity * intensity + weights.gradient * gradient + weights.structure * structure
+        return Loss(total, intensity, gradient, structure)

@@ -1,0 +1,16 @@
+"""Intensity loss: the fused image is as bright as the brighter of both, so that hot targets and lamps stay bright."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class IntensityLoss(nn.Module):
+    """Mean absolute difference to the pixelwise maximum, as in SwinFusion (Ma et al., IEEE/CAA JAS 2022).
+
+    forward(fused, thermal, visible), all N 1 H W in [0, 1] -> scalar >= 0; 0 where fused is that maximum.
+    """
+
+    def forward(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
+        return (fused - torch.maximum(thermal, visible)).abs().mean()
