@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -17,13 +16,13 @@ from typing import Any
 
 import zmq
 
+from streamfuse.audience import Audience, OneReader
 from streamfuse.clock import boot_id, now_ns, wall_from_monotonic_ns
 from streamfuse.errors import StreamfuseError, UserError, WireError
 from streamfuse.frames import FusedFrame, Reason
 from streamfuse.outbox import BoundedQueue, NewestSlots, Outbox
-from streamfuse.sockets import Socket, Waker, bind, close_socket, free_ipc_file, is_local, open_socket
+from streamfuse.sockets import Peers, Socket, Waker, bind, close_socket, free_ipc_file, is_local, open_socket
 from streamfuse.wire import (
-    RECORDS,
     STREAMS,
     Bye,
     Heartbeat,
@@ -33,11 +32,10 @@ from streamfuse.wire import (
     Record,
     encode,
     encode_record,
-    topic,
 )
 from streamfuse.wire_image import CODECS, JPEG_QUALITY, opencv, pack
 
-LINGER_S = {"pub": 1.0, "push": 30.0}
+LINGER_S = {"pub": 0.8, "push": 30.0}
 HEARTBEAT_S = 1.0
 INFO_EVERY = 2
 DEPTH = 8
@@ -52,6 +50,7 @@ Dropped = Callable[[FusedFrame, Reason], None]
 class Publisher:
     """Publishes frames as `sf/1`; a context manager, bound as soon as it is made.
 
+    Raises UserError when the endpoint is in use, malformed or public, or an option is unknown.
     mode "pub": any number of readers; `send` never waits, a frame not yet sent gives way to its successor
     (`on_dropped` with SUPERSEDED), and a reader that lags loses frames without delaying anybody.
     mode "push": one reader, nothing is lost: `send` waits while the reader is behind. `streams` says what it gets.
@@ -85,10 +84,11 @@ class Publisher:
         self._sent = 0
         self._failure: Exception | None = None
         self._mode = mode
-        self._audience: Audience = Audience(rig) if mode == "pub" else _OneReader(rig, streams)
+        self._audience: Audience = Audience(rig) if mode == "pub" else OneReader(rig, streams)
         self._closing = threading.Event()
         self._give_up_ns = 0
         self._socket, self.endpoint = _bound(mode, endpoint)
+        self._peers = Peers(self._socket) if mode == "push" and not endpoint.startswith("inproc") else None
         self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
         self._thread.start()
@@ -129,7 +129,7 @@ class Publisher:
     def close(self, linger_s: float | None = None) -> None:
         """Send what waits, then `bye`; frames that nobody took within `linger_s` are dropped with SHUTDOWN.
 
-        The default is 1 s; in mode "push", which loses nothing while its reader works, 30 s.
+        The default is 0.8 s; in mode "push", which loses nothing while its reader works, 30 s (0 without a reader).
         """
         if self._closing.is_set():
             return
@@ -155,6 +155,8 @@ class Publisher:
                 self._end()
 
     def _serve(self, poller: zmq.Poller) -> None:
+        if self._mode == "push":
+            self._send_parts(encode_record(self._info, self._origin(now_ns())))
         beats, next_beat_ns = 0, now_ns()
         while not self._closing.is_set():
             ready = dict(poller.poll(max(0, (next_beat_ns - now_ns()) // 1_000_000)))
@@ -206,10 +208,14 @@ class Publisher:
         while True:
             with suppress(zmq.Again):
                 self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+                self._audience.reached()
                 return True
-            if self._closing.is_set() and now_ns() >= self._give_up_ns:
+            if self._closing.is_set() and self._nobody_to_wait_for():
                 return False
             self._socket.poll(PATIENCE_TICK_MS, zmq.POLLOUT)
+
+    def _nobody_to_wait_for(self) -> bool:
+        return now_ns() >= self._give_up_ns or (self._peers is not None and self._peers.count == 0)
 
     def _beat(self, *, with_info: bool) -> None:
         if with_info:
@@ -236,70 +242,16 @@ class Publisher:
         self._outbox.close()
         if self._failure is None:
             self._send_waiting()
-            self._tell(Bye(session=self.session, sequence=self._newest_sequence))
+            bye = Bye(session=self.session, sequence=self._newest_sequence)
+            self._send_parts(encode_record(bye, self._origin(now_ns())))
         while (frame := self._outbox.take()) is not None:
             self._on_dropped(frame, Reason.SHUTDOWN)
+        if self._peers is not None:
+            # ZeroMQ loses what a full reader has not taken in when the connection closes: let the reader hang up.
+            self._peers.wait_until_none(self._give_up_ns)
+            self._peers.close()
         close_socket(self._socket, max(0, (self._give_up_ns - now_ns()) // 1_000_000))
         free_ipc_file(self.endpoint)
-
-
-class Audience:
-    """Who reads what, from the subscription messages of an XPUB socket; asked from any thread.
-
-    A subscription that names no stream ("", "sf/1/", "sf/1/<rig>/") asks for `fused`: the other streams cost work, so
-    they are made for those who name them. An exact topic asks for that stream only, though ZeroMQ's prefix rule
-    would also match a longer name (thermal, thermal-raw).
-    """
-
-    def __init__(self, rig: str) -> None:
-        self._topics = {topic(rig, stream): stream for stream in STREAMS}
-        self._stem = topic(rig, "")
-        self._controls = {topic(rig, record) for record in RECORDS}
-        self._counts: Counter[bytes] = Counter()
-        self._changed = threading.Condition()
-        self.wanted: frozenset[str] = frozenset()
-        self.readers = 0
-
-    def hear(self, message: bytes) -> bool:
-        """Take in one message of the socket; True when it is a new subscription."""
-        if message[:1] not in (b"\x00", b"\x01"):
-            return False
-        joined, prefix = message[0] == 1, message[1:]
-        with self._changed:
-            self._counts[prefix] += 1 if joined else -1
-            self._counts = +self._counts
-            streams = {prefix: self._asked(prefix) for prefix in self._counts}
-            self.wanted = frozenset[str]().union(*streams.values())
-            self.readers = sum(self._counts[prefix] for prefix, asked in streams.items() if asked)
-            self._changed.notify_all()
-        return joined
-
-    def reached(self) -> None:
-        """A record left; says nothing here, since XPUB sends whether or not anybody reads."""
-
-    def wait(self, timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self.readers > 0, timeout_s)
-
-    def _asked(self, prefix: bytes) -> frozenset[str]:
-        if prefix in self._topics:
-            return frozenset({self._topics[prefix]})
-        if self._stem.startswith(prefix):
-            return frozenset({"fused"})
-        return frozenset(stream for name, stream in self._topics.items() if name.startswith(prefix))
-
-
-class _OneReader(Audience):
-    """The reader of a PUSH socket: its streams are known beforehand, and it is there once it takes a message."""
-
-    def __init__(self, rig: str, streams: frozenset[str]) -> None:
-        super().__init__(rig)
-        self.wanted = streams
-
-    def reached(self) -> None:
-        with self._changed:
-            self.readers = 1
-            self._changed.notify_all()
 
 
 def _bound(mode: str, endpoint: str) -> tuple[Socket, str]:

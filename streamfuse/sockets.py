@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import cast
 
 import zmq
 
+from streamfuse.clock import now_ns
 from streamfuse.errors import UserError
 
 HIGH_WATER_MARK = 16
@@ -24,6 +26,7 @@ Socket = zmq.Socket[bytes]
 MAX_MESSAGE_BYTES = 257 << 20
 PEER_TICK_MS = 1000
 PEER_GONE_MS = 3000
+GRACE_S = 0.2
 
 
 class Waker:
@@ -57,6 +60,32 @@ class Waker:
         self._write.close()
 
 
+class Peers:
+    """Counts the connected peers of a socket; not for inproc, where nothing is told."""
+
+    def __init__(self, watched: Socket) -> None:
+        self._watched = watched
+        self._events = watched.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        from zmq.utils.monitor import recv_monitor_message  # loads asyncio, which no reader needs
+
+        while self._events.poll(0):
+            joined = recv_monitor_message(self._events)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._count = max(0, self._count + (1 if joined else -1))
+        return self._count
+
+    def wait_until_none(self, give_up_ns: int) -> None:
+        while self.count and (remaining_ms := (give_up_ns - now_ns()) // 1_000_000) > 0:
+            self._events.poll(remaining_ms)
+
+    def close(self) -> None:
+        self._watched.disable_monitor()
+        self._events.close(linger=0)
+
+
 def open_socket(kind: int, endpoint: str) -> Socket:
     """A socket with the options both ends share, in a context of its own (inproc needs the process-wide one)."""
     context = _shared_context() if endpoint.startswith("inproc://") else zmq.Context[Socket]()
@@ -64,20 +93,25 @@ def open_socket(kind: int, endpoint: str) -> Socket:
     opened.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
     opened.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
     opened.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-    opened.setsockopt(zmq.HEARTBEAT_IVL, PEER_TICK_MS)
-    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_GONE_MS)
+    if kind in (zmq.XPUB, zmq.SUB):
+        # A PULL reader may rest for minutes, and while its queue is full it cannot answer.
+        opened.setsockopt(zmq.HEARTBEAT_IVL, PEER_TICK_MS)
+        opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_GONE_MS)
     return opened
 
 
 def close_socket(opened: Socket, linger_ms: int = 0) -> None:
     """Return when everything sent has left, at the latest after `linger_ms`; the endpoint is free then.
 
-    Ending the context is what waits: a process that exits with messages still inside would lose them silently.
+    Ending the context is what waits: a process that exits with messages still inside would lose them silently. With
+    a peer that does not read, libzmq 4.3.5 sometimes never returns from it, hence the thread that may be left behind.
     """
     context = cast("zmq.Context[Socket]", opened.context)
     opened.close(linger=linger_ms)
     if context is not _shared_context():
-        context.term()
+        ending = threading.Thread(target=context.term, name="zmq-end", daemon=True)
+        ending.start()
+        ending.join(linger_ms / 1000 + GRACE_S)
 
 
 def bind(bound: Socket, endpoint: str) -> str:

@@ -41,7 +41,7 @@ class Subscriber:
     """Reads one stream of one publisher; a context manager, connected as soon as it is made.
 
     It may be made before its publisher and outlives restarts of it. `rig` "" means the rig that is heard first.
-    mode "sub" follows a live stream; mode "pull" reads a publisher in mode "push" and loses nothing.
+    mode "sub" follows a live stream; mode "pull" reads one session of a publisher in mode "push" and loses nothing.
 
     Counts: `lost` frames never arrived (gaps in `sequence`, per session), `skipped` ones arrived and gave way to newer
     ones, `stale` ones were older than `max_age_s` when asked for, `refused` messages were malformed (the first is
@@ -189,6 +189,8 @@ class Subscriber:
             if not self.rig:
                 self._follow(rig)
             self._hear(message)
+            if isinstance(message, Bye) and self._mode == "pull":
+                self._socket.disconnect(self.endpoint)  # tells the publisher that everything has arrived
 
     def _follow(self, rig: str) -> None:
         """The first rig heard is the one to read; from now on only what is needed of it crosses the wire."""

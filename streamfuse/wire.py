@@ -209,6 +209,8 @@ def _input_fields(frame: FusedFrame, origin: Origin) -> list[dict[str, Any]]:
 
 def _extra_fields(frame: FusedFrame, images: Sequence[PackedImage]) -> dict[str, Any]:
     extra: dict[str, Any] = {"stamps_ns": dict(frame.stamps)}
+    if frame.name:
+        extra["name"] = frame.name
     if not any(image.entry["name"].startswith("thermal") for image in images):
         return extra
     if frame.radiometric is not None:
@@ -264,6 +266,7 @@ def _decode_frame(header: Fields, images: dict[str, Pixels], *, same_boot: bool)
         capture_error_ns=ns_from_us(clock.number("error_us")),
         recording_ns=stamp_ns if recorded else None,
         wall_ns=wall_ns if recorded else stamp_ns,
+        name=extra.text("name") if extra.has("name") else "",
         engine=method.text("engine"),
         model=method.text("model"),
         calibration=header.text("calibration"),
