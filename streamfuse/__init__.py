@@ -4,7 +4,7 @@ Read the stream, in any process and without the rest of streamfuse being loaded:
 
     from streamfuse import Subscriber, age_ns
 
-    with Subscriber("tcp://127.0.0.1:5600") as subscriber:
+    with Subscriber("tcp://127.0.0.1:5555") as subscriber:
         while (frame := subscriber.latest()) is not None:
             print(frame.sequence, frame.state.value, f"{age_ns(frame) / 1e6:.1f} ms old", frame.pixels.shape)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -574,3 +575,29 @@ def test_heartbeats_tell_rate_sequence_and_drops(ipc):
         assert beats[0]["seq"] == 41
         assert beats[0]["drops"] == {"late": 2, "superseded": 0}
         assert beats[0]["fps"] >= 0
+
+
+GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "consume.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("snippet", "line"), list(zip(SNIPPETS, ["0 fused (4, 6, 3) ", "0 fused [0 0 0]"], strict=True))
+)
+def test_the_readers_of_the_guide_run_as_they_stand(snippet, line):
+    with Publisher("tcp://127.0.0.1:*", rig="gate") as publisher:
+        code = snippet.replace("tcp://127.0.0.1:5555", publisher.endpoint)
+        assert code != snippet
+        process = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+        try:
+            assert publisher.wait_for_subscriber(SOON_S)
+            publisher.send(frame(0))
+            assert process.stdout.readline().startswith(line)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def test_the_guide_names_every_key_of_the_header():
+    header = json.loads(encode(frame(0), Origin(rig="r", boot_id="b", published_ns=0, published_wall_ns=0))[1])
+    assert not [key for key in header if f"`{key}" not in GUIDE]
