@@ -9,18 +9,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamfuse.capture import Capture, InOrder, Policy
-from streamfuse.config import MatchConfig, PublishConfig, RecordingConfig, RunConfig, SyntheticConfig
+from streamfuse.clock import ReplayClock
+from streamfuse.config import (
+    CameraConfig,
+    LiveConfig,
+    MatchConfig,
+    PublishConfig,
+    RecordingConfig,
+    RunConfig,
+    SyntheticConfig,
+)
 from streamfuse.config import resolve as resolve_in
+from streamfuse.frames import Modality
 from streamfuse.publish import Dropped, Publisher, Sent
 from streamfuse.register import Registrar
 from streamfuse.rig import Rig
 from streamfuse.sources import FrameSource, SourceInfo
 from streamfuse.stretch import StretchRegistrar
+from streamfuse.supervise import Patience, SupervisedSource
 from streamfuse.sync import PairMatcher
 
 if TYPE_CHECKING:
     from streamfuse.fuse import Fuser
     from streamfuse.sources.synthetic import SceneConfig
+
+HANGS_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,8 @@ def open_cameras(config: RunConfig) -> Cameras:
             return _open_recording(config, recording)
         case SyntheticConfig() as scene:
             return _open_synthetic(scene)
+        case LiveConfig() as live:
+            return _open_live(config, live)
 
 
 def _open_recording(config: RunConfig, source: RecordingConfig) -> Cameras:
@@ -83,12 +98,37 @@ def scene_of(source: SyntheticConfig) -> SceneConfig:
     )
 
 
+def _open_live(config: RunConfig, source: LiveConfig) -> Cameras:
+    """Both cameras, each supervised unless it is a file; files share one replay clock."""
+    from streamfuse.sources.gstreamer_library import load_gstreamer
+
+    replay = ReplayClock(0)
+    thermal = _open_camera(config, Modality.THERMAL, source.thermal, replay)
+    rgb = _open_camera(config, Modality.RGB, source.rgb, replay)
+    return Cameras(thermal, rgb, None, load_gstreamer().warnings, paced=True)
+
+
+def _open_camera(config: RunConfig, modality: Modality, camera: CameraConfig, replay: ReplayClock) -> FrameSource:
+    from streamfuse.sources.gstreamer import GstCamera
+    from streamfuse.sources.gstreamer_spec import CameraSpec
+
+    asked = camera.model_dump(exclude={"launch", "uri"})
+    spec = CameraSpec.of(launch=camera.launch, uri=camera.uri, folder=config.folder, **asked)
+    open_source = GstCamera(modality, spec, any_size=config.rig is None, replay=replay)
+    if spec.is_file:
+        return open_source()
+    # the source has its own limits and better words; these are for a driver that hangs
+    patience = Patience(stall_s=spec.stall_s + HANGS_S, connect_s=spec.open_s + HANGS_S)
+    return SupervisedSource(modality, open_source, expected=open_source.expected, patience=patience)
+
+
 def open_intake(config: RunConfig, cameras: Cameras) -> Capture | InOrder:
     """Threads for whatever runs in time; one thread, in order, for the deterministic pace."""
     sources = (cameras.thermal, cameras.rgb)
     if cameras.deterministic:
         return InOrder(sources)
-    return Capture(sources, policy=Policy(config.policy), ordered=not cameras.paced)
+    policy = Policy(config.policy or ("newest" if isinstance(config.source, LiveConfig) else "every"))
+    return Capture(sources, policy=policy, ordered=not cameras.paced)
 
 
 def open_rig(config: RunConfig, cameras: Cameras) -> Rig:

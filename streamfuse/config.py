@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from streamfuse.shipped import resolve_path
 from streamfuse.yamlfile import read_yaml
@@ -61,6 +61,38 @@ class SyntheticConfig(Section):
     pace: Pace = "real"
 
 
+class CameraConfig(Section):
+    """One live camera: a GStreamer launch fragment without a sink, or an address; `${NAME}` is an environment variable.
+
+    Leave out format, size and rate to take what the camera gives; with a size, a run may begin without the camera.
+    """
+
+    launch: str | None = None  # e.g. v4l2src device=/dev/video0
+    uri: str | None = None  # rtsp://..., http://..., a file
+    format: Literal["GRAY16_LE", "GRAY8", "RGB", "BGR", "NV12", "I420"] | None = None
+    size: tuple[PixelCount, PixelCount] | None = None  # width, height
+    rate_hz: Positive | None = None
+    latency_ms: Annotated[int, Field(ge=0, le=10_000)] = 50  # RTSP: how long to wait for packets out of order
+    transport: Literal["tcp", "udp"] = "tcp"  # RTSP
+    sender_clock: Literal["free", "synced"] = "free"  # RTSP; synced: camera and this machine follow one NTP or PTP time
+    stall_ms: Positive | None = None  # silence that counts as a loss: 5 periods, >= 500; 2000 over a network
+    open_ms: Positive | None = None  # until the first frame: 5000; 10000 over a network
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CameraConfig:
+        if (self.launch is None) == (self.uri is None):
+            raise ValueError("a camera needs either `launch` (a GStreamer fragment) or `uri` (an address)")
+        return self
+
+
+class LiveConfig(Section):
+    """Two live cameras, through GStreamer."""
+
+    kind: Literal["live"]
+    thermal: CameraConfig
+    rgb: CameraConfig
+
+
 class MatchConfig(Section):
     method: Literal["approximate", "exact", "latest"] = "approximate"
     max_skew_ms: Positive | None = None  # half the shorter period
@@ -91,9 +123,9 @@ class PublishConfig(Section):
 
 
 class RunConfig(Section):
-    source: Annotated[RecordingConfig | SyntheticConfig, Field(discriminator="kind")]
+    source: Annotated[RecordingConfig | SyntheticConfig | LiveConfig, Field(discriminator="kind")]
     rig: str | None = None  # rig file; without one thermal is stretched over the whole RGB image
-    policy: Literal["every", "newest"] = "every"
+    policy: Literal["every", "newest"] | None = None  # newest for live cameras, else every
     match: MatchConfig = MatchConfig()
     output: OutputConfig = OutputConfig()
     tone: ToneConfig = ToneConfig()
