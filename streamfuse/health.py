@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """One source so far; `reconnects` counts how often it came back after it had been live."""
+    """One source so far; `reconnects` counts how often it was opened anew and came back."""
 
     state: str
     reconnects: int = 0
@@ -29,17 +29,19 @@ class Health:
     def __init__(self) -> None:
         self._sources: dict[Modality, SourceHealth] = {}
         self._left_live_ns: dict[Modality, int] = {}
-        self._was_live: set[Modality] = set()
+        self._torn_down: set[Modality] = set()  # since they were live
 
     def note(self, change: SourceChange) -> None:
         """Count a change, and tell it unless it only repeats what was told."""
         before = self._sources.get(change.modality, SourceHealth(""))
         after = replace(before, state=change.state.value, last_error=change.why or before.last_error)
         if change.state is SourceState.LIVE:
-            after = replace(after, reconnects=before.reconnects + (change.modality in self._was_live))
-            self._was_live.add(change.modality)
+            after = replace(after, reconnects=before.reconnects + (change.modality in self._torn_down))
+            self._torn_down.discard(change.modality)
         elif before.state == SourceState.LIVE.value:
             self._left_live_ns[change.modality] = change.at_ns
+        if change.state is SourceState.FAILED and change.modality in self._left_live_ns:
+            self._torn_down.add(change.modality)
         self._sources[change.modality] = after
         self._tell(change, before)
 

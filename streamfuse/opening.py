@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from streamfuse.clock import now_ns
 from streamfuse.errors import SourceLost
 from streamfuse.sources import FrameSource, SourceInfo, SourceItem
 
@@ -22,13 +23,14 @@ class Stalled(SourceLost):
 
 
 class Opening:
-    """Starts to open the source at once. `opened`, then `items`; `end` in any state, from any thread."""
+    """Starts to open the source at once. `opened`, then `take`; `end` in any state, from any thread."""
 
     def __init__(self, open_source: OpenSource, name: str) -> None:
         self._open_source = open_source
         self._source: FrameSource | None = None
         self._info: SourceInfo | None = None
         self._waiting: deque[SourceItem] = deque()
+        self._taken_ns = now_ns()  # when the last item was
         self._error: Exception | None = None
         self._over = False  # the source has ended or broken
         self._ended = False  # nobody reads any more
@@ -43,25 +45,24 @@ class Opening:
     def opened(self, limit_s: float) -> SourceInfo:
         """What the open source says of itself. Raises what opening it raised, and Stalled after `limit_s`."""
         with self._changed:
-            self._wait(lambda: self._info is not None, limit_s, f"it did not open within {limit_s:g} s")
+            if not self._wait(lambda: self._info is not None, limit_s):
+                raise Stalled(f"it did not open within {limit_s:g} s")
             if self._info is None:
                 raise self._error or SourceLost("closed while it was being opened")
             return self._info
 
-    def items(self, first_s: float, then_s: float) -> Iterator[SourceItem]:
-        """What the source yields. Raises what it raised, and Stalled when its first or next item takes too long."""
-        limit_s, text = first_s, "it opened, but nothing came"
-        while True:
-            with self._changed:
-                self._wait(lambda: bool(self._waiting), limit_s, f"{text} for {limit_s:g} s")
-                if not self._waiting:
-                    break
-                item = self._waiting.popleft()
+    def take(self, limit_s: float) -> SourceItem | None:
+        """The source's next item, None when it has ended. Raises what it raised, and Stalled after `limit_s`."""
+        with self._changed:
+            if not self._wait(lambda: bool(self._waiting), limit_s):
+                raise Stalled(f"no frame for {(now_ns() - self._taken_ns) / 1e9:.1f} s")
+            if self._waiting:
+                item, self._taken_ns = self._waiting.popleft(), now_ns()
                 self._changed.notify_all()
-            yield item
-            limit_s, text = then_s, "its frames stopped"
+                return item
         if self._error is not None:
             raise self._error
+        return None
 
     def end(self) -> None:
         """Stop reading and let the thread close the source; does not wait for it."""
@@ -74,10 +75,9 @@ class Opening:
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
-    def _wait(self, come: Callable[[], bool], limit_s: float, text: str) -> None:
-        """Until it has come or can no longer come; called with the lock held."""
-        if not self._changed.wait_for(lambda: come() or self._over or self._ended, limit_s):
-            raise Stalled(text)
+    def _wait(self, come: Callable[[], bool], limit_s: float) -> bool:
+        """False when it has not come in time although it still could; called with the lock held."""
+        return self._changed.wait_for(lambda: come() or self._over or self._ended, limit_s)
 
     def _run(self) -> None:
         try:

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from streamfuse.clock import now_ns
 from streamfuse.errors import SourceLost, StreamfuseError, UserError
-from streamfuse.frames import Modality
+from streamfuse.frames import DroppedFrame, Frame, Modality
 from streamfuse.opening import Opening, OpenSource, Stalled
 from streamfuse.sources import SourceChange, SourceInfo, SourceItem, SourceState
 
@@ -30,7 +30,8 @@ class Patience:
     little; less up to a quarter, at random, so that two cameras behind one switch do not call in step.
     """
 
-    stall_s: float | None = None  # without a frame; None = five periods, at least half a second
+    stall_s: float | None = None  # without a frame until that is told; None = five periods, at least half a second
+    give_up_s: float = 3.0  # from there until it is torn down, unless the source itself gives up before
     connect_s: float = 10.0  # to open, and from there to the first frame
     begin_s: float = 30.0  # for the first opening of a source of which nothing is known beforehand
     steady_s: float = 5.0  # live for so long, a source has recovered; a shorter life is part of the same break
@@ -73,7 +74,10 @@ class SupervisedSource:
         self._openings: list[Opening] = []  # whose threads may still run
         self._missed: deque[SourceChange] = deque()  # changes from before the iteration
         self._closed = threading.Event()
-        self._steady_ns = now_ns()  # the last moment of a steady life, or the beginning
+        self._state = SourceState.CONNECTING
+        self._changed_ns = self._steady_ns = (
+            now_ns()
+        )  # of the state; the last moment of a steady life, or the beginning
         self._sequence = 0
 
     @property
@@ -116,7 +120,7 @@ class SupervisedSource:
                 yield from self._frames()
             except Exception as error:  # whatever it is, the next opening may do without it
                 if not self._closed.is_set():
-                    yield self._change(SourceState.STALLED if isinstance(error, Stalled) else SourceState.FAILED, error)
+                    yield self._change(SourceState.FAILED, error)
             self._tear_down()
             self._pause()
 
@@ -124,24 +128,39 @@ class SupervisedSource:
         """What one opening gives. Raises what ended it, unless that was `close`."""
         if self._opening is None:
             yield self._change(SourceState.CONNECTING)
-        opening, limits = self._opening or self._open(), self._patience
-        self._check_size(opening.opened(limits.connect_s))
-        live_ns: int | None = None
-        offset = 0
-        try:
-            for item in opening.items(limits.connect_s, limits.stall_limit_s(self.info.rate_hz)):
-                if isinstance(item, SourceChange):
-                    continue
-                if live_ns is None:
-                    live_ns, offset = now_ns(), self._sequence - item.sequence
-                    yield self._change(SourceState.LIVE)
-                self._sequence = item.sequence + offset + 1
-                yield replace(item, sequence=item.sequence + offset)
-        finally:
-            if live_ns is not None and now_ns() - live_ns >= limits.steady_s * 1e9:
-                self._steady_ns = now_ns()
+        opening = self._opening or self._open()
+        self._check_size(opening.opened(self._patience.connect_s))
+        offset: int | None = None
+        while True:
+            try:
+                item = opening.take(self._limit_s())
+            except Stalled as error:
+                if self._state is not SourceState.LIVE:
+                    raise
+                yield self._change(SourceState.STALLED, error)
+                continue
+            if item is None:
+                break
+            if isinstance(item, SourceChange):
+                continue
+            if self._state is not SourceState.LIVE:
+                yield self._change(SourceState.LIVE)
+            offset = self._sequence - item.sequence if offset is None else offset
+            yield self._passed_on(item, item.sequence + offset)
         if not self._closed.is_set():
             raise SourceLost("the stream ended although it is live")
+
+    def _passed_on(self, item: Frame | DroppedFrame, sequence: int) -> Frame | DroppedFrame:
+        self._sequence = sequence + 1
+        if now_ns() - self._changed_ns >= self._patience.steady_s * 1e9:
+            self._steady_ns = now_ns()
+        return replace(item, sequence=sequence)
+
+    def _limit_s(self) -> float:
+        """How long to wait for the next frame, as things are."""
+        if self._state is SourceState.LIVE:
+            return self._patience.stall_limit_s(self.info.rate_hz)
+        return self._patience.give_up_s if self._state is SourceState.STALLED else self._patience.connect_s
 
     # -- openings ---------------------------------------------------------------------------------------------------
 
@@ -196,7 +215,8 @@ class SupervisedSource:
         self._closed.wait(self._patience.wait_s(gone_s, random.random()))
 
     def _change(self, state: SourceState, error: Exception | None = None) -> SourceChange:
-        return SourceChange(self._modality, state, now_ns(), "" if error is None else _told(error))
+        self._state, self._changed_ns = state, now_ns()
+        return SourceChange(self._modality, state, self._changed_ns, "" if error is None else _told(error))
 
 
 def _told(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from streamfuse.sync import PairMatcher
 
 T, V = Modality.THERMAL, Modality.RGB
 CONNECTING, LIVE, STALLED, FAILED = SourceState
-QUICK = Patience(stall_s=0.4, connect_s=0.8, begin_s=0.5, first_wait_s=0.01, most_wait_s=0.05)
+QUICK = Patience(stall_s=0.4, give_up_s=0.2, connect_s=0.8, begin_s=0.5, first_wait_s=0.01, most_wait_s=0.05)
 KNOWN = SourceInfo("fake", (4, 3), 8, 30.0)
 
 
@@ -137,9 +138,8 @@ def test_three_failures_to_open_and_then_it_delivers():
         (gives(3, SourceLost("cable out")), FAILED, "cable out"),
         (gives(3, RuntimeError("decoder")), FAILED, "RuntimeError: decoder"),
         (gives(3), FAILED, "the stream ended although it is live"),
-        (hangs(3), STALLED, "its frames stopped for 0.4 s"),
     ],
-    ids=["lost", "thread exception", "ended", "stalled"],
+    ids=["lost", "thread exception", "ended"],
 )
 def test_a_source_that_breaks_is_closed_built_anew_and_its_numbers_go_on_rising(first, state, why):
     camera = Camera(first, hangs(4))
@@ -153,11 +153,33 @@ def test_a_source_that_breaks_is_closed_built_anew_and_its_numbers_go_on_rising(
     assert times == sorted(times)
 
 
-def test_a_source_that_opens_and_sends_nothing_is_told_apart_from_one_that_stopped():
+def test_a_source_that_stalls_is_told_soon_and_torn_down_later():
+    camera = Camera(hangs(3), hangs(4))
+    with supervised(camera) as source:
+        items = taken(source, 7)
+    assert states(items) == [CONNECTING, LIVE, STALLED, FAILED, CONNECTING, LIVE]
+    whys = [item.why for item in items if isinstance(item, SourceChange) and item.why]
+    assert re.fullmatch(r"no frame for 0\.[45] s", whys[0])
+    assert re.fullmatch(r"no frame for 0\.[67] s", whys[1])
+    assert numbers(items) == list(range(7))
+    assert camera.made[0].exited == 1
+
+
+def test_a_stall_that_passes_keeps_the_opening():
+    patience = Patience(stall_s=0.05, give_up_s=20.0, connect_s=5.0)
+    camera = Camera(FakeSource(T, stream(T, 3), gap_s=0.3))
+    with supervised(camera, patience=patience) as source:
+        items = taken(source, 3)
+    assert states(items) == [CONNECTING, LIVE, STALLED, LIVE, STALLED, LIVE]
+    assert camera.calls == 1
+    assert numbers(items) == [0, 1, 2]
+
+
+def test_a_source_that_opens_and_sends_nothing_has_failed():
     with supervised(Camera(hangs(0), hangs(1))) as source:
         items = taken(source, 1)
-    assert states(items) == [CONNECTING, STALLED, CONNECTING, LIVE]
-    assert last_why(items) == "it opened, but nothing came for 0.8 s"
+    assert states(items) == [CONNECTING, FAILED, CONNECTING, LIVE]
+    assert re.fullmatch(r"no frame for 0\.[89] s", last_why(items))
 
 
 def test_gaps_and_drops_within_an_opening_are_kept():
@@ -210,7 +232,7 @@ def test_a_driver_that_hangs_is_left_behind_and_after_some_the_rest_waits():
     with supervised(Camera(*stuck, hangs(1)), patience=impatient) as source:
         items = iter(source)
         seen = list(itertools.takewhile(lambda each: "hang in their driver" not in each.why, items))
-        assert states(seen).count(STALLED) == MOST_STUCK
+        assert states(seen).count(FAILED) == MOST_STUCK
         assert threading.active_count() < 20
         stuck[0].let_go.set()
         assert numbers([next(each for each in items if isinstance(each, Frame))]) == [0]
@@ -241,7 +263,7 @@ def test_a_known_camera_that_takes_long_to_open_goes_on_opening_after_the_start(
     slow = OpensSlowly(T, [*stream(T, 2)], gap_s=0.0)
     with supervised(Camera(slow, hangs(2))) as source:
         items = taken(source, 2)
-    assert states(items) == [CONNECTING, STALLED, CONNECTING, LIVE]
+    assert states(items) == [CONNECTING, FAILED, CONNECTING, LIVE]
     assert last_why(items) == "it did not open within 0.8 s"
 
 
@@ -254,7 +276,7 @@ def test_an_unknown_camera_is_waited_for():
 
 
 def test_an_unknown_camera_that_never_opens_is_an_error_that_says_what_to_do():
-    with pytest.raises(UserError, match="tried for 0.5 s, found: no answer; connect it, or give its size"):
+    with pytest.raises(UserError, match=r"tried for 0\.5 s, found: no answer; connect it, or give its size"):
         supervised(Camera(SourceLost("no answer")), expected=None).__enter__()
 
 
@@ -351,7 +373,8 @@ def change(state: SourceState, at_s: float, why: str = "") -> SourceChange:
 
 def test_health_counts_returns_and_keeps_the_last_error(caplog):
     health = Health()
-    script = [(CONNECTING, 0, ""), (LIVE, 1, ""), (STALLED, 9, "its frames stopped"), (CONNECTING, 9, "")]
+    script = [(CONNECTING, 0, ""), (LIVE, 1, ""), (STALLED, 5, "no frame for 0.5 s"), (LIVE, 6, "")]
+    script += [(STALLED, 9, "no frame for 0.5 s"), (FAILED, 10, "no frame for 3.5 s"), (CONNECTING, 10, "")]
     script += [(FAILED, 10 + k, "no answer") if k % 2 else (CONNECTING, 10 + k, "") for k in range(40)]
     with caplog.at_level(logging.INFO, logger="streamfuse.health"):
         for state, at_s, why in [*script, (LIVE, 50, "")]:
@@ -359,7 +382,10 @@ def test_health_counts_returns_and_keeps_the_last_error(caplog):
     assert health.as_dict() == {"thermal": {"state": "live", "reconnects": 1, "last_error": "no answer"}}
     assert [record.getMessage() for record in caplog.records] == [
         "thermal: live",
-        "thermal: stalled: its frames stopped",
+        "thermal: stalled: no frame for 0.5 s",
+        "thermal: live again after 1.0 s",
+        "thermal: stalled: no frame for 0.5 s",
+        "thermal: failed: no frame for 3.5 s",
         "thermal: failed: no answer",
         "thermal: live again after 41.0 s",
     ]

@@ -34,8 +34,8 @@ class SourceState(str, Enum):
 
     CONNECTING = "connecting"  # being opened, or open and without a frame yet
     LIVE = "live"
-    STALLED = "stalled"  # open, but its frames stopped coming; about to be opened anew
-    FAILED = "failed"  # could not be opened, or broke; another try follows
+    STALLED = "stalled"  # open, but its frames stopped coming; torn down unless they come again soon
+    FAILED = "failed"  # could not be opened, or broke; torn down, and another try follows
 
 
 @dataclass(frozen=True, slots=True)
