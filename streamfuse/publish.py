@@ -157,12 +157,12 @@ class Publisher:
     def _serve(self, poller: zmq.Poller) -> None:
         if self._mode == "push":
             self._send_parts(encode_record(self._info, self._origin(now_ns())))
-        beats, next_beat_ns = 0, now_ns()
+        beats, next_beat_ns, busy = 0, now_ns(), False
         while not self._closing.is_set():
-            ready = dict(poller.poll(max(0, (next_beat_ns - now_ns()) // 1_000_000)))
+            ready = dict(poller.poll(0 if busy else max(0, (next_beat_ns - now_ns()) // 1_000_000)))
             if self._waker.fd in ready:
                 self._waker.clear()
-            self._send_waiting()
+            busy = self._send_next()
             if self._socket in ready:
                 self._read_subscriptions()
             if now_ns() >= next_beat_ns:
@@ -178,17 +178,27 @@ class Publisher:
         if joined:
             self._tell(self._info)
 
-    def _send_waiting(self) -> None:
-        while (frame := self._outbox.take()) is not None:
-            try:
-                reason = None if self._send_frame(frame) else Reason.SHUTDOWN
-            except WireError as error:
-                log.error("frame %d cannot be published: %s", frame.sequence, error)
-                reason = Reason.FAILED
-            if reason is not None:
-                self._on_dropped(frame, reason)
+    def _send_next(self) -> bool:
+        """Send one frame, so that subscriptions are heard between any two; False when none waits."""
+        frame = self._outbox.take()
+        if frame is None:
+            return False
+        try:
+            sent = self._send_frame(frame)
+        except Exception as error:
+            self._on_dropped(frame, Reason.FAILED)
+            if not isinstance(error, WireError):
+                raise
+            log.error("frame %d cannot be published: %s", frame.sequence, error)
+            return True
+        if sent is None:
+            self._on_dropped(frame, Reason.SHUTDOWN)
+        else:
+            self._newest, self._sent = sent, self._sent + 1
+            self._on_sent(sent)
+        return True
 
-    def _send_frame(self, frame: FusedFrame) -> bool:
+    def _send_frame(self, frame: FusedFrame) -> FusedFrame | None:
         """Its own stream and every layer somebody reads, each on its topic, all with one publishing time."""
         pixels, wanted = {frame.stream: frame.pixels, **frame.layers}, self.wanted()
         asked = [name for name in pixels if name in wanted or name not in STREAMS]
@@ -198,10 +208,8 @@ class Publisher:
         for name, image in packed.items():
             view = frame if name == frame.stream else replace(frame, stream=name)
             if not self._send_parts(encode(view, origin, images=[image])):
-                return False
-        self._newest, self._sent = frame, self._sent + 1
-        self._on_sent(frame)
-        return True
+                return None
+        return frame
 
     def _send_parts(self, parts: list[Part]) -> bool:
         """In mode "push" wait for the reader, past the end of patience only; XPUB never waits."""
@@ -241,7 +249,8 @@ class Publisher:
     def _end(self) -> None:
         self._outbox.close()
         if self._failure is None:
-            self._send_waiting()
+            while self._send_next():
+                pass
             bye = Bye(session=self.session, sequence=self._newest_sequence)
             self._send_parts(encode_record(bye, self._origin(now_ns())))
         while (frame := self._outbox.take()) is not None:

@@ -125,6 +125,26 @@ def test_a_late_joiner_gets_the_info_at_once(ipc):
                 assert late.connected
 
 
+def test_a_late_joiner_is_heard_while_frames_come_faster_than_they_can_be_sent(ipc):
+    ended = threading.Event()
+
+    def flood() -> None:
+        for sequence in itertools.takewhile(lambda _: not ended.is_set(), itertools.count()):
+            publisher.send(frame(sequence))
+
+    with Publisher(ipc, rig="gate", on_sent=lambda each: time.sleep(0.005)) as publisher:
+        flooding = threading.Thread(target=flood, daemon=True)
+        flooding.start()
+        try:
+            with Subscriber(ipc) as late:
+                assert late.latest(SOON_S) is not None
+                assert until(lambda: late.info is not None and publisher.wanted() == {"fused"})
+        finally:
+            ended.set()
+            flooding.join(SOON_S)
+        assert publisher.superseded > 0
+
+
 def test_only_what_somebody_reads_is_wanted_and_sent(ipc):
     counts = np.arange(24, dtype=np.uint16).reshape(4, 6)
     with Publisher(ipc, rig="gate") as publisher:
