@@ -98,6 +98,26 @@ def fuse(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="Training file, e.g. configs/train.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights, log, samples and checkpoint.")] = Path("out/train"),
+    data: Annotated[Path | None, typer.Option(help="Folder that holds the data sets; else as the file says.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a fusion network on registered pairs; Ctrl-C writes a checkpoint."""
+    from streamfuse.training.settings import load_training
+    from streamfuse.training.train import train as run_training
+
+    settings = load_training(config)
+    if data is not None:
+        settings = settings.model_copy(update={"data": str(data.absolute())})
+    with stopping() as stop:
+        told = run_training(settings, out, resume=resume, stop=stop, console=console)
+    finish(told, as_json)
+
+
+@app.command()
 def subscribe(
     endpoint: Annotated[str, typer.Argument(help="Where a publisher is bound, e.g. tcp://127.0.0.1:5555.")],
     stream: Annotated[str, typer.Option(help="fused, thermal (aligned), thermal-raw (16 bit), visible.")] = "fused",

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "streamfuse"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HOMES = {  # a heavy library -> the only places that may import it
-    "torch": {"fuse", "models", "doctor"},
+    "torch": {"fuse", "models", "training", "doctor"},
     "av": {"sources"},
     "zmq": {"publish", "subscribe", "sockets", "outbox", "doctor"},
     "typer": {"__main__"},
@@ -52,6 +52,11 @@ def test_a_stage_knows_nothing_of_threads_sockets_and_what_is_around_it(stage):
         assert not used & around, f"{path.name} imports {used & around}"
         allowed_threads = {"register", "ledger"}  # rebuilds its map in the background; counts for the sending thread
         assert stage in allowed_threads or "threading" not in used
+
+
+def test_the_runtime_never_imports_training():
+    runtime = [path for path in FILES if place(path) not in {"training", "__main__"}]
+    assert not [str(path) for path in runtime if any(name.startswith("streamfuse.training") for name in imports(path))]
 
 
 def test_no_module_is_named_for_nothing():

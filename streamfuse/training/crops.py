@@ -33,6 +33,10 @@ class Batch:
     wanted_thermal: Tensor
     wanted_visible: Tensor
 
+    def to(self, device: str) -> Batch:
+        images = (self.thermal, self.visible, self.wanted_thermal, self.wanted_visible)
+        return Batch(*(image.to(device) for image in images))
+
 
 class Crops:
     """Draws the batch of a step from `pairs`; those smaller than a crop are enlarged to it."""

@@ -73,7 +73,9 @@ def split_scenes(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[P
     training = [pair for pair in pairs if pair.scene not in held]
     validation = [pair for pair in pairs if pair.scene in held]
     if not validation:
-        raise UserError(f"all {len(pairs)} pairs show one scene each set; validation needs a set with two or more scenes")
+        raise UserError(
+            f"all {len(pairs)} pairs show one scene each set; validation needs a set with two or more scenes"
+        )
     return training, validation
 
 
@@ -112,14 +114,18 @@ def _scenes(stems: Sequence[str], settings: SetConfig) -> list[str]:
     except re.error as error:
         raise UserError(f"set {settings.folder}: `scene` is no regular expression: {error}") from error
     found = [pattern.search(stem) for stem in stems]
-    return ["-".join(match.groups() or (match[0],)) if match else stem for match, stem in zip(found, stems, strict=True)]
+    return [
+        "-".join(match.groups() or (match[0],)) if match else stem for match, stem in zip(found, stems, strict=True)
+    ]
 
 
 def _read_pair(thermal: Path, visible: Path, scene: str, share: float) -> Pair:
     hot, seen = _read_thermal(thermal), _read(visible, cv2.IMREAD_GRAYSCALE)
     if hot.shape != seen.shape:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (hot, seen)]
-        raise UserError(f"{thermal} is {sizes[0]}, {visible} is {sizes[1]}; training needs registered pairs of one size")
+        raise UserError(
+            f"{thermal} is {sizes[0]}, {visible} is {sizes[1]}; training needs registered pairs of one size"
+        )
     return Pair(thermal.stem, scene, share, hot, seen)
 
 

@@ -39,10 +39,11 @@ class AugmentConfig(Section):
 class LossConfig(Section):
     intensity: Weight = 1.0
     gradient: Weight = 10.0
-    structure: Weight = 1.0
+    structure: Weight = 0.5
+    veil: Weight = 0.5  # standard deviations below the mean at which thermal brightness starts
 
     def weights(self) -> LossWeights:
-        return LossWeights(**self.model_dump())
+        return LossWeights(intensity=self.intensity, gradient=self.gradient, structure=self.structure)
 
 
 class TrainConfig(Section):
@@ -59,9 +60,11 @@ class TrainConfig(Section):
     average: Annotated[float, Field(ge=0, lt=1)] = 0.998  # of the weights, over steps: what is saved
     clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of a gradient
     threads: Count = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     validate_every: Count = 500  # steps; checkpoints are written then, too
     augment: AugmentConfig = AugmentConfig()
     loss: LossConfig = LossConfig()
+    terms: str = ""  # of the weights, because of the data; goes into the identity card
     folder: Annotated[Path, Field(exclude=True)] = Path()  # where relative paths start; set by load_training
 
     @property

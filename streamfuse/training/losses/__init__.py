@@ -20,7 +20,7 @@ class LossWeights:
 
     intensity: float = 1.0
     gradient: float = 10.0
-    structure: float = 1.0
+    structure: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,15 @@ class Loss:
 
 
 class CombinedLoss(nn.Module):
-    """Intensity, directional gradient and SSIM, weighted: forward(fused, thermal, visible) -> `Loss`."""
+    """Intensity, directional gradient and SSIM, weighted: forward(fused, thermal, visible) -> `Loss`.
 
-    def __init__(self, weights: LossWeights | None = None) -> None:
+    `veil` is that of IntensityLoss.
+    """
+
+    def __init__(self, weights: LossWeights | None = None, *, veil: float | None = 0.5) -> None:
         super().__init__()
         self.weights = weights or LossWeights()
-        self.intensity = IntensityLoss()
+        self.intensity = IntensityLoss(veil)
         self.gradient = DirectionalGradientLoss()
         self.structure = SSIMLoss()
 
