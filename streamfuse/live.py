@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -23,10 +24,36 @@ def run_with_progress(
     config: RunConfig, *, frames: int | None, seconds: float | None, stop: threading.Event, console: Console
 ) -> dict[str, Any]:
     """Run until the end, a limit or `stop`; the report as a dictionary. Raises UserError before anything flows."""
-    with progress_line(console, frames=frames, seconds=seconds) as watch:
+    with log_lines(console), progress_line(console, frames=frames, seconds=seconds) as watch:
         told = run(config, limits=Limits(frames=frames, seconds=seconds), stop=stop, watch=watch).as_dict()
     print_report(console, told)
     return told
+
+
+@contextmanager
+def log_lines(console: Console) -> Generator[None]:
+    """What the log says, a line each with its time of day, on `console`: cameras that go and come back, warnings."""
+    handler, log = _Lines(console), logging.getLogger("streamfuse")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Lines(logging.Handler):
+    """Through rich, so that a line does not tear the progress bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(self.format(record), markup=False, highlight=False)
 
 
 @contextmanager

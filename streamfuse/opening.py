@@ -23,7 +23,10 @@ class Stalled(SourceLost):
 
 
 class Opening:
-    """Starts to open the source at once. `opened`, then `take`; `end` in any state, from any thread."""
+    """Starts to open the source at once, and to read it when the first item is asked for, so that none is old by then.
+
+    `opened`, then `take`; `end` in any state, from any thread.
+    """
 
     def __init__(self, open_source: OpenSource, name: str) -> None:
         self._open_source = open_source
@@ -32,6 +35,7 @@ class Opening:
         self._waiting: deque[SourceItem] = deque()
         self._taken_ns = now_ns()  # when the last item was
         self._error: Exception | None = None
+        self._wanted = False  # somebody reads: what came before is of no use
         self._over = False  # the source has ended or broken
         self._ended = False  # nobody reads any more
         self._changed = threading.Condition()
@@ -54,6 +58,7 @@ class Opening:
     def take(self, limit_s: float) -> SourceItem | None:
         """The source's next item, None when it has ended. Raises what it raised, and Stalled after `limit_s`."""
         with self._changed:
+            self._want()
             if not self._wait(lambda: bool(self._waiting), limit_s):
                 raise Stalled(f"no frame for {(now_ns() - self._taken_ns) / 1e9:.1f} s")
             if self._waiting:
@@ -74,6 +79,11 @@ class Opening:
 
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
+
+    def _want(self) -> None:
+        if not self._wanted:
+            self._wanted, self._taken_ns = True, now_ns()
+            self._changed.notify_all()
 
     def _wait(self, come: Callable[[], bool], limit_s: float) -> bool:
         """False when it has not come in time although it still could; called with the lock held."""
@@ -96,6 +106,7 @@ class Opening:
         with self._changed:
             self._info = source.info
             self._changed.notify_all()
+            self._changed.wait_for(lambda: self._wanted or self._ended)
         for item in source if not self._ended else ():
             with self._changed:
                 self._changed.wait_for(lambda: len(self._waiting) < MOST_WAITING or self._ended)

@@ -45,6 +45,7 @@ class FakeSource:
         self.block = block
         self.closed = threading.Event()
         self.entered = self.exited = 0
+        self.iterated = False
 
     def __enter__(self) -> FakeSource:
         self.entered += 1
@@ -54,6 +55,7 @@ class FakeSource:
         self.exited += 1
 
     def __iter__(self) -> Iterator[Frame | DroppedFrame]:
+        self.iterated = True
         for item in self.items:
             if self.gap_s and self.closed.wait(self.gap_s):
                 return

@@ -240,6 +240,15 @@ def test_a_driver_that_hangs_is_left_behind_and_after_some_the_rest_waits():
         each.let_go.set()
 
 
+def test_a_source_is_read_only_once_somebody_iterates():
+    source = gives(1000)
+    with supervised(Camera(source)) as camera:
+        time.sleep(0.05)
+        assert not source.iterated
+        assert len(numbers(taken(camera, 3))) == 3
+        assert source.iterated
+
+
 # -- entering and leaving -------------------------------------------------------------------------------------------
 
 
