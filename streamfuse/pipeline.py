@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -56,6 +56,10 @@ class Sink(Protocol):
         ...
 
     def send(self, frame: FusedFrame) -> None: ...
+
+    def interrupt(self) -> None:
+        """From any thread: a `send` that waits for its reader returns."""
+        ...
 
 
 OpenSink = Callable[[Sent, Dropped], Sink]
@@ -196,10 +200,30 @@ def run(
             watch=watch,
             paced=cameras.paced,
         )
-        with flow.sink:
+        with flow.sink, _interrupted_by(flow.stop, flow.sink):
             ready(flow.sink)
             error = flow.run()
         return _report(flow, list(stamps), error, cameras.warnings)
+
+
+@contextmanager
+def _interrupted_by(stop: threading.Event, sink: Sink) -> Generator[None]:
+    """A loss-free sink may wait for its reader for ever, where no loop looks at `stop`."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            if stop.is_set():
+                sink.interrupt()
+                return
+
+    watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:

@@ -35,6 +35,7 @@ from streamfuse.wire import (
 )
 from streamfuse.wire_image import CODECS, JPEG_QUALITY, opencv, pack
 
+INTERRUPTED_S = 1.0
 LINGER_S = {"pub": 0.8, "push": 30.0}
 HEARTBEAT_S = 1.0
 INFO_EVERY = 2
@@ -131,14 +132,20 @@ class Publisher:
 
         The default is 0.8 s; in mode "push", which loses nothing while its reader works, 30 s (0 without a reader).
         """
+        self._finish(LINGER_S[self._mode] if linger_s is None else linger_s)
+        self._thread.join()
+
+    def interrupt(self) -> None:
+        """From any thread: a `send` that waits for its reader returns, and nothing more is sent after a second."""
+        self._finish(INTERRUPTED_S)
+
+    def _finish(self, linger_s: float) -> None:
         if self._closing.is_set():
             return
-        linger_s = LINGER_S[self._mode] if linger_s is None else linger_s
         self._give_up_ns = now_ns() + round(linger_s * 1e9)
         self._closing.set()
         self._outbox.close()
         self._waker.wake()
-        self._thread.join()
 
     def _run(self) -> None:
         poller = zmq.Poller()

@@ -47,6 +47,9 @@ class LastFrame:
     def wanted(self) -> frozenset[str]:
         return LAYERS
 
+    def interrupt(self) -> None:
+        return
+
     def send(self, frame: FusedFrame) -> None:
         self.frame = frame
         self._on_sent(frame)

@@ -38,6 +38,9 @@ class Collected:
     def wanted(self):
         return frozenset({"thermal-raw"})
 
+    def interrupt(self):
+        return
+
     def send(self, frame):
         self.frames.append(frame)
         self.on_sent(frame.stamped("sent", now_ns()))
