@@ -232,6 +232,7 @@ class InputInfo:
 
     sequence: int
     capture_ns: int
+    recording_ns: int | None = None
     held: bool = False
 
 

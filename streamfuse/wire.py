@@ -198,11 +198,10 @@ def _input_fields(frame: FusedFrame, origin: Origin) -> list[dict[str, Any]]:
         if info is not None:
             entry |= {"seq": info.sequence, "capture_ns": info.capture_ns}
             entry |= {"skew_us": None if skew_ns is None else us_from_ns(skew_ns)}
-            # A recording's own time is known for the frame whose time the output carries, for the other one it is not.
             if frame.recording_ns is None:
                 entry |= {"stamp": time_fields(info.capture_ns + wall_offset_ns)}
-            elif info.capture_ns == frame.capture_ns:
-                entry |= {"stamp": time_fields(frame.recording_ns)}
+            elif info.recording_ns is not None:
+                entry |= {"stamp": time_fields(info.recording_ns)}
         entries.append(entry)
     return entries
 
@@ -252,7 +251,7 @@ def _decode_frame(header: Fields, images: dict[str, Pixels], *, same_boot: bool)
     capture_ns, stamp_ns = header.integer("capture_ns"), header.time_ns("stamp")
     wall_ns = header.time_ns("published") - header.integer("published_ns") + capture_ns
     recorded = clock.text("domain") == "recording"
-    thermal, rgb, skew_ns = _decode_inputs(header)
+    thermal, rgb, skew_ns = _decode_inputs(header, recorded=recorded)
     return FusedFrame(
         pixels=images[first],
         stream=header.text("stream"),
@@ -281,16 +280,21 @@ def _decode_frame(header: Fields, images: dict[str, Pixels], *, same_boot: bool)
     )
 
 
-def _decode_inputs(header: Fields) -> tuple[InputInfo | None, InputInfo | None, int | None]:
+def _decode_inputs(header: Fields, *, recorded: bool) -> tuple[InputInfo | None, InputInfo | None, int | None]:
     entries = {entry.text("name"): entry for entry in header.inners("inputs", MAX_IMAGES)}
-    infos = {
-        name: InputInfo(sequence=entry.integer("seq"), capture_ns=entry.integer("capture_ns"), held=entry.flag("held"))
-        for name, entry in entries.items()
-        if not entry.flag("missing")
-    }
+    infos = {name: _decode_input(entry, recorded) for name, entry in entries.items() if not entry.flag("missing")}
     thermal = infos.get("thermal")
     skewed = thermal is not None and entries["thermal"].has("skew_us")
     return thermal, infos.get("rgb"), ns_from_us(entries["thermal"].number("skew_us")) if skewed else None
+
+
+def _decode_input(entry: Fields, recorded: bool) -> InputInfo:
+    return InputInfo(
+        sequence=entry.integer("seq"),
+        capture_ns=entry.integer("capture_ns"),
+        recording_ns=entry.time_ns("stamp") if recorded and entry.has("stamp") else None,
+        held=entry.flag("held"),
+    )
 
 
 def _decode_tone(extra: Fields) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

@@ -43,14 +43,16 @@ def pixels(channels: str) -> st.SearchStrategy[np.ndarray]:
     return st.tuples(shape, st.integers(0, 9), st.booleans()).map(image)
 
 
-INPUT = st.builds(InputInfo, sequence=COUNT, capture_ns=TIME, held=st.booleans())
 KNOTS = st.lists(st.floats(0, 65535, width=32), min_size=1, max_size=5).map(lambda k: np.asarray(k, np.float32))
 
 
 @st.composite
 def fused_frames(draw: st.DrawFn) -> FusedFrame:
     kind = draw(st.sampled_from(["rgb8", "mono8", "mono16"]))
-    thermal = draw(st.none() | INPUT)
+    recording_ns = draw(st.none() | st.integers(0, 2**61))
+    own_time = st.none() if recording_ns is None else st.none() | st.integers(0, 2**61)
+    inputs = st.builds(InputInfo, sequence=COUNT, capture_ns=TIME, recording_ns=own_time, held=st.booleans())
+    thermal = draw(st.none() | inputs)
     knots = draw(st.none() | KNOTS)
     return FusedFrame(
         pixels=draw(pixels(kind)),
@@ -60,10 +62,10 @@ def fused_frames(draw: st.DrawFn) -> FusedFrame:
         clock=draw(st.sampled_from(Clock)),
         state=draw(st.sampled_from(State)),
         thermal=thermal,
-        rgb=draw(st.none() | INPUT),
+        rgb=draw(st.none() | inputs),
         skew_ns=draw(st.none() | st.integers(-(2**40), 2**40)) if thermal else None,
         capture_error_ns=draw(st.integers(0, 2**40)),
-        recording_ns=draw(st.none() | st.integers(0, 2**61)),
+        recording_ns=recording_ns,
         name=draw(NAME),
         engine=draw(NAME),
         model=draw(NAME),
@@ -230,10 +232,13 @@ def test_stamp_is_the_wall_clock_live_and_the_recordings_own_time_in_a_replay():
     assert live["clock"] == {"domain": "utc", "sync": "sensor", "error_us": 250.5}
     assert live["inputs"][0]["stamp"] == {"sec": 1_790_000_000, "nsec": 114_957_039}
     assert live["inputs"][0]["skew_us"] == 1500.25
-    replayed = json.loads(encode(replace(example(), recording_ns=1_500_000_000_000_000_001), ORIGIN)[1])
+    thermal = InputInfo(sequence=14, capture_ns=1_991_500_250, recording_ns=1_500_000_000_001_500_251)
+    frame = replace(example(), recording_ns=1_500_000_000_000_000_001, thermal=thermal)
+    replayed = json.loads(encode(frame, ORIGIN)[1])
     assert replayed["stamp"] == {"sec": 1_500_000_000, "nsec": 1}
     assert replayed["clock"]["domain"] == "recording"
-    assert "stamp" not in replayed["inputs"][0]
+    assert replayed["inputs"][0]["stamp"] == {"sec": 1_500_000_000, "nsec": 1_500_251}
+    assert "stamp" not in replayed["inputs"][1]  # not known
 
 
 def test_stages_say_where_the_time_went():

@@ -170,7 +170,9 @@ class Fuser:
             return None
         held = repeated or self._shown.get(frame.modality) == frame.sequence
         self._shown[frame.modality] = frame.sequence
-        return InputInfo(sequence=frame.sequence, capture_ns=frame.capture_ns, held=held)
+        return InputInfo(
+            sequence=frame.sequence, capture_ns=frame.capture_ns, recording_ns=frame.recording_ns, held=held
+        )
 
 
 def open_fuser(
