@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,12 +36,7 @@ def save_checkpoint(path: Path, progress: Progress, step: int, settings: str) ->
 
 def load_checkpoint(path: Path, progress: Progress, settings: str) -> int:
     """Restore a state; how many steps had been done. Raises UserError: no checkpoint, or one of another run."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: safe_open is no dict
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be resumed: {error}") from error
+    metadata, tensors = _read(path)
     if metadata.get("settings") != settings:
         raise UserError(
             f"{path}: belongs to a run with other settings; resume with the same file, or use another --out"
@@ -52,6 +48,15 @@ def load_checkpoint(path: Path, progress: Progress, settings: str) -> int:
     except (RuntimeError, KeyError) as error:
         raise UserError(f"{path}: is not a checkpoint of this network: {error}") from error
     return int(metadata["step"])
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    opened: Any = safe_open
+    try:
+        with opened(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be resumed: {error}") from error
 
 
 def _tensors(progress: Progress) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ class Crops:
     def at(self, step: int) -> Batch:
         chance = np.random.default_rng((self.seed, step))
         chosen = chance.choice(len(self.pairs), size=self.batch, p=self._odds)
-        samples = [self._sample(self.pairs[index], chance) for index in chosen]
+        samples = [self._sample(self.pairs[int(index)], chance) for index in chosen]
         return Batch(*(torch.from_numpy(np.stack(images))[:, None] for images in zip(*samples, strict=True)))
 
     def _sample(self, pair: Pair, chance: Chance) -> tuple[Image, Image, Image, Image]:
@@ -60,7 +60,7 @@ class Crops:
         if chance.random() < augment.tone:
             thermal, visible = toned(thermal, chance), toned(visible, chance)
         if chance.random() < augment.night:
-            visible = visible * chance.uniform(0.05, 0.4)
+            visible = visible * np.float32(chance.uniform(0.05, 0.4))
         given = [thermal, visible]
         wanted = [thermal, visible]
         if chance.random() < augment.blank:
@@ -83,7 +83,7 @@ def cut(pair: Pair, crop: int, smallest: float, chance: Chance) -> tuple[Image, 
 
     def taken(image: NDArray[Any]) -> Image:
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        return scaled[y : y + crop, x : x + crop][flips[0], flips[1]].astype(np.float32) / 255
+        return (scaled[y : y + crop, x : x + crop][flips[0], flips[1]] / 255).astype(np.float32)
 
     return taken(pair.thermal), taken(pair.visible)
 
@@ -91,8 +91,10 @@ def cut(pair: Pair, crop: int, smallest: float, chance: Chance) -> tuple[Image, 
 def toned(image: Image, chance: Chance) -> Image:
     """Another camera's tone curve: gamma, contrast and brightness, still in [0, 1]."""
     gamma, contrast, brightness = np.exp(chance.normal(0, 0.25)), chance.uniform(0.6, 1.2), chance.normal(0, 0.05)
-    return np.clip(contrast * image**gamma + brightness, 0, 1)
+    return np.clip(contrast * image**gamma + brightness, 0, 1).astype(np.float32)
 
 
 def noisy(image: Image, chance: Chance) -> Image:
-    return np.clip(image + chance.normal(0, chance.uniform(0, 0.04), image.shape), 0, 1)
+    """Sensor noise of at most 10 grey levels."""
+    noise = chance.normal(0, chance.uniform(0, 0.04), image.shape)
+    return np.clip(image + noise, 0, 1).astype(np.float32)

@@ -21,7 +21,7 @@ class Log:
             self._file = path.open("w", newline="", encoding="utf-8")
         except OSError as error:
             raise UserError(f"{path}: the log cannot be written: {error.strerror}") from error
-        self._writer = csv.DictWriter(self._file, FIELDS)
+        self._writer: csv.DictWriter[str] = csv.DictWriter(self._file, FIELDS)
         self._writer.writeheader()
         self._writer.writerows(kept)
 

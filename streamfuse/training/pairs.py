@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.errors import UserError
+from streamfuse.frames import Pixels
 from streamfuse.sources.pairing import pair_by_names
 from streamfuse.sources.recording_folder import natural_key
 from streamfuse.thermal import ToneMapper
@@ -138,8 +139,8 @@ def _read_thermal(path: Path) -> Grey:
     return np.rint(ToneMapper(time_constant_s=0).update(grey, 0).apply(grey) * 255).astype(np.uint8)
 
 
-def _read(path: Path, flags: int) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), flags)
-    if image is None or image.dtype not in (np.uint8, np.uint16):
+def _read(path: Path, flags: int) -> Pixels:
+    image: Pixels | None = cv2.imread(str(path), flags)
+    if image is None or not (image.dtype == np.uint8 or image.dtype == np.uint16):
         raise UserError(f"{path}: cannot be read as an 8 or 16 bit image; is the file whole?")
-    return np.asarray(image)
+    return image

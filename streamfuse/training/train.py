@@ -70,7 +70,18 @@ class Run:
     def judge(self) -> dict[str, float]:
         return validate(self.progress.average, self.loss, self.validation, self.device)
 
-    def card(self, metrics: dict[str, float], steps: int) -> IdentityCard:
+    def keep(self, out: Path, done: int) -> None:
+        """A checkpoint and a picture to look at."""
+        picture = sample_picture(self.progress.average, self.validation, self.device)
+        write_image(out / "samples" / f"{done:06d}.png", picture)
+        save_checkpoint(out / CHECKPOINT, self.progress, done, self.settings)
+
+    @property
+    def settings(self) -> str:
+        """What decides the course of the run: a resumed one must agree."""
+        return self.config.model_dump_json(exclude={"threads", "validate_every", "data", "device"})
+
+    def card(self, metrics: dict[str, float]) -> IdentityCard:
         counts = Counter(pair.scene.rsplit("/", 1)[0] for pair in self.training)
         sets = [DataSet(name=s.folder, pairs=counts[s.folder], licence=s.licence) for s in self.config.sets]
         return IdentityCard(
@@ -81,7 +92,7 @@ class Run:
             validation_pairs=len(self.validation),
             metrics={name: round(value, 5) for name, value in metrics.items()},
             seed=self.config.seed,
-            steps=steps,
+            steps=self.config.steps,
             date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             terms=self.config.terms,
         )
@@ -95,33 +106,34 @@ def train(config: TrainConfig, out: Path, *, resume: bool, stop: threading.Event
     """
     torch.set_num_threads(config.threads)
     run = open_run(config)
-    settings = config.model_dump_json(exclude={"threads", "validate_every", "data", "device"})
-    done = _start(out, run.progress, settings, resume)
+    start = _start(run, out, resume)
     console.print(f"{len(run.training)} pairs to train on, {len(run.validation)} held out; {out}")
-    metrics: dict[str, float] = {}
-    with Log(out / "log.csv", keep_until=done) as log, _bar(console) as bar:
-        task = bar.add_task("training", total=config.steps, completed=done)
-        while done < config.steps and not stop.is_set():
-            loss = run.step(done)
-            done += 1
-            log.write(done, "train", loss.values())
-            bar.update(task, completed=done, description=f"loss {float(loss.total.detach()):.4f}")
-            if done % config.validate_every == 0 or done == config.steps or stop.is_set():
-                metrics = run.judge()
-                log.write(done, "validation", metrics)
-                write_image(
-                    out / "samples" / f"{done:06d}.png",
-                    sample_picture(run.progress.average, run.validation, run.device),
-                )
-                save_checkpoint(out / CHECKPOINT, run.progress, done, settings)
-    told = {"steps": done, "of": config.steps, "validation": metrics or run.judge(), "out": str(out)}
+    done = _steps(run, out, start, stop, console)
+    metrics = run.judge()
+    told: dict[str, Any] = {"steps": done, "of": config.steps, "validation": metrics, "out": str(out)}
     if done < config.steps:
         console.print(f"stopped after {done} of {config.steps} steps; go on with --resume")
         return told
     path = out / f"{config.model}{SUFFIX}"
-    card = save_weights(path, run.progress.average, run.card(told["validation"], done))
+    card = save_weights(path, run.progress.average, run.card(metrics))
     console.print(f"{path}: {card.parameters} parameters, {path.stat().st_size / 1024:.0f} kB")
     return {**told, "weights": str(path), "parameters": card.parameters}
+
+
+def _steps(run: Run, out: Path, done: int, stop: threading.Event, console: Console) -> int:
+    """Train from step `done` on, with a log line per step; how many steps are done in the end."""
+    steps, every = run.config.steps, run.config.validate_every
+    with Log(out / "log.csv", keep_until=done) as log, _bar(console) as bar:
+        task = bar.add_task("training", total=steps, completed=done)
+        while done < steps and not stop.is_set():
+            loss = run.step(done)
+            done += 1
+            log.write(done, "train", loss.values())
+            bar.update(task, completed=done, description=f"loss {float(loss.total.detach()):.4f}")
+            if done % every == 0 or done == steps or stop.is_set():
+                log.write(done, "validation", run.judge())
+                run.keep(out, done)
+    return done
 
 
 def open_run(config: TrainConfig) -> Run:
@@ -158,11 +170,11 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
         mean.lerp_(weight, 1 - keep)
 
 
-def _start(out: Path, progress: Progress, settings: str, resume: bool) -> int:
+def _start(run: Run, out: Path, resume: bool) -> int:
     """How many steps are done already. A folder that holds a run is not overwritten unasked."""
     path = out / CHECKPOINT
     if resume:
-        return load_checkpoint(path, progress, settings)
+        return load_checkpoint(path, run.progress, run.settings)
     if path.exists():
         raise UserError(f"{out}: holds a training run already; go on with --resume, or name another --out")
     try:

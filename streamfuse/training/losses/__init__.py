@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from streamfuse.training.losses.gradient import DirectionalGradientLoss
 from streamfuse.training.losses.intensity import IntensityLoss
 from streamfuse.training.losses.structure import SSIMLoss
+from streamfuse.training.losses.veil import unveiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,20 @@ class Loss:
 class CombinedLoss(nn.Module):
     """Intensity, directional gradient and SSIM, weighted: forward(fused, thermal, visible) -> `Loss`.
 
-    `veil` is that of IntensityLoss.
+    All terms see the thermal image without its veil (`veil.unveiled`), so that they want one and the same picture;
+    `veil` = None leaves it as it is.
     """
 
     def __init__(self, weights: LossWeights | None = None, *, veil: float | None = 0.5) -> None:
         super().__init__()
-        self.weights = weights or LossWeights()
-        self.intensity = IntensityLoss(veil)
+        self.weights, self.veil = weights or LossWeights(), veil
+        self.intensity = IntensityLoss()
         self.gradient = DirectionalGradientLoss()
         self.structure = SSIMLoss()
 
     def forward(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Loss:
+        if self.veil is not None:
+            thermal = unveiled(thermal, self.veil)
         images = (fused, thermal, visible)
         intensity, gradient, structure = self.intensity(*images), self.gradient(*images), self.structure(*images)
         weights = self.weights

@@ -29,12 +29,12 @@ class DirectionalGradientLoss(nn.Module):
         self.scales, self.noise, self.sharpness, self.opposed = scales, noise, sharpness, opposed
 
     def forward(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        images = torch.stack((fused, thermal, visible), dim=1).flatten(0, 1)
+        images = torch.cat((fused, thermal, visible))
         total = fused.new_zeros(())
         for scale in range(self.scales):
             if scale:
                 images = halved(images)
-            edges, hot, seen = gradients(images).unflatten(0, (-1, 3)).unbind(1)
+            edges, hot, seen = gradients(images).chunk(3)
             total = total + length(edges - self.wanted(hot, seen)).mean()
         return total / self.scales
 

@@ -16,9 +16,9 @@ C1, C2 = 0.01**2, 0.03**2
 
 
 class SSIMLoss(nn.Module):
-    """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - mean of both similarities; 0 for three equal images.
+    """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - mean of both similarities.
 
-    Raises ValueError for images smaller than a window.
+    0 for three equal images. Raises ValueError for images smaller than a window.
     """
 
     def forward(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
