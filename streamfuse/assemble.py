@@ -118,7 +118,8 @@ def _open_camera(config: RunConfig, modality: Modality, camera: CameraConfig, re
     if spec.is_file:
         return open_source()
     # the source has its own limits and better words; these are for a driver that hangs
-    patience = Patience(give_up_s=spec.stall_s + HANGS_S, connect_s=spec.open_s + HANGS_S)
+    stall_s = camera.stall_ms / 1e3 if camera.stall_ms else None
+    patience = Patience(stall_s=stall_s, give_up_s=spec.stall_s + HANGS_S, connect_s=spec.open_s + HANGS_S)
     return SupervisedSource(modality, open_source, expected=open_source.expected, patience=patience)
 
 

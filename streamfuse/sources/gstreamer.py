@@ -133,7 +133,9 @@ class GstSource:
         period_ns = round(1e9 / info.rate_hz)
         stamped = stamped_by(pipeline) if live else Clock.RECORDING
         times = FrameTimes(axis, stamped, period_ns=period_ns, synced=self._spec.sender_clock == "synced")
-        return _Open(pipeline, sink, live, info, times, axis, self._stall_ns(live, period_ns), LossCount())
+        losses = LossCount()
+        losses.skip(_number(sample))
+        return _Open(pipeline, sink, live, info, times, axis, self._stall_ns(live, period_ns), losses)
 
     def _first_sample(self, pipeline: Any, pull: Callable[[int], Any]) -> Any:
         until_ns = now_ns() + round(self._spec.open_s * 1e9)
@@ -165,9 +167,11 @@ class GstSource:
         """Live: forget what came while nobody listened. File: start the clock, the same for all files."""
         gst = load_gstreamer().Gst
         if opened.live:
-            opened.losses.told = opened.entered
-            while opened.sink.try_pull_sample(0) is not None:
-                pass
+            entered = opened.entered
+            while (sample := opened.sink.try_pull_sample(0)) is not None:
+                opened.losses.skip(_number(sample))
+                entered = opened.entered
+            opened.losses.begin(entered)
         else:
             opened.pipeline.set_start_time(gst.CLOCK_TIME_NONE)
             opened.pipeline.set_base_time(self._replay.start_ns + opened.axis.offset_ns)
@@ -191,11 +195,10 @@ class GstSource:
         """Frames lost before this one, and this one."""
         gst = load_gstreamer().Gst
         buffer = sample.get_buffer()
-        number = None if buffer.offset == gst.BUFFER_OFFSET_NONE else buffer.offset
         if opened.live:
-            yield from self._lost(opened, opened.losses.before_frame(number, opened.entered), sequence)
+            yield from self._lost(opened, opened.losses.before_frame(_number(sample), opened.entered), sequence)
         time = opened.times.capture(
-            clock_time_ns(sample, buffer, opened.pipeline.get_base_time()), sender_ntp_ns(buffer)
+            clock_time_ns(sample, buffer, opened.pipeline.get_base_time()), sender_ntp_ns(buffer), opened.came_ns
         )
         try:
             if buffer.has_flags(gst.BufferFlags.CORRUPTED):
@@ -258,6 +261,12 @@ class GstCamera:
 
     def __call__(self) -> GstSource:
         return GstSource(self.modality, self.spec, any_size=self.any_size, replay=self.replay)
+
+
+def _number(sample: Any) -> int | None:
+    """The number that the source gave to this buffer, where it gives any."""
+    number = sample.get_buffer().offset
+    return None if number == load_gstreamer().Gst.BUFFER_OFFSET_NONE else number
 
 
 def _tear_down(pipeline: Any) -> None:

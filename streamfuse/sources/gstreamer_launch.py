@@ -2,9 +2,9 @@
 
     launch fragment | rtspsrc ! decodebin | uridecodebin  !  what was asked for  !  videoconvert  !  appsink
 
-The appsink takes only what can become a Frame exactly: grey or luminance as stored for thermal, and for RGB either
-RGB itself or YUV that OpenCV converts right (BT.601, limited range, even sizes). Everything else is converted by
-`videoconvert`, which knows every matrix and range. Thermal that was asked for as GRAY16_LE or GRAY8 is never converted.
+The appsink takes what can become a Frame exactly: grey or luminance as stored for thermal, and for RGB either RGB
+itself or YUV 4:2:0 of even size, which `gstreamer_pixels` converts. Everything else goes through `videoconvert`, up to
+5 grey levels off by its own measure. Thermal that was asked for as GRAY16_LE or GRAY8 is never converted.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ WAITING = 8
 """Frames that may wait in the appsink of a live pipeline; the oldest leaves when one more comes."""
 TAKEN = {
     Modality.THERMAL: "video/x-raw,format={GRAY16_LE,GRAY8,I420,NV12}",
-    Modality.RGB: "video/x-raw,format={RGB,BGR};"
-    "video/x-raw,format={I420,NV12},colorimetry=bt601,width=[2,32768,2],height=[2,32768,2]",
+    Modality.RGB: "video/x-raw,format={RGB,BGR};video/x-raw,format={I420,NV12},width=[2,32768,2],height=[2,32768,2]",
 }
 CONNECT_US = 5_000_000
 """How long rtspsrc waits for a server that does not answer, in microseconds."""

@@ -17,27 +17,39 @@ MOST = 10_000
 
 @dataclass(slots=True)
 class LossCount:
-    """Ask `before_frame` with every frame that was taken, and `while_empty` when none was waiting."""
+    """`begin`, then ask `before_frame` with every frame that was taken, and `while_empty` when none was waiting."""
 
     taken: int = 0
     told: int = 0
     numbered: bool = False  # do numbers count frames? (some elements number bytes)
     last_number: int | None = None
 
+    def skip(self, number: int | None) -> None:
+        """A frame that came before anybody listened; it only shows whether numbers count frames."""
+        self._step(number)
+
+    def begin(self, entered: int) -> None:
+        """From here on frames count; `entered` as read before nothing was found waiting."""
+        self.taken, self.told = 0, entered
+
     def before_frame(self, number: int | None, entered: int) -> int:
         """Frames lost between the frame taken last and this one. `entered`: buffers that came to the appsink so far."""
         self.taken += 1
-        step = None if number is None or self.last_number is None else number - self.last_number
-        self.last_number = number
-        if step is not None:
-            self.numbered = self.numbered or step == 1
+        step = self._step(number)
         if self.numbered:
-            return step - 1 if step is not None and 1 < step < MOST else 0
+            return step - 1 if 1 < step < MOST else 0
         return self._tell(entered - self.taken - self.told - WAITING)
 
     def while_empty(self, entered: int) -> int:
         """Frames lost and not told yet; `entered` as read before nothing was found waiting."""
         return 0 if self.numbered else self._tell(entered - self.taken - self.told)
+
+    def _step(self, number: int | None) -> int:
+        """From the last number to this one, 0 where there is none."""
+        step = 0 if number is None or self.last_number is None else number - self.last_number
+        self.last_number = number
+        self.numbered = self.numbered or step == 1
+        return step
 
     def _tell(self, lost: int) -> int:
         lost = max(0, lost)

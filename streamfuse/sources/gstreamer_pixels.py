@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from streamfuse.frames import Modality, Pixels, Size
 from streamfuse.sources.gstreamer_library import load_gstreamer
+from streamfuse.sources.yuv import BT601, Coding, rgb_from_i420
 
 Bytes = NDArray[np.uint8]
 KEPT = 24
 """Blocks of one size that wait for their next frame; more are given back to the system."""
+FULL_RANGE = 1  # GST_VIDEO_COLOR_RANGE_0_255
 CONVERSIONS = {
     "BGR": cv2.COLOR_BGR2RGB,
     "I420": cv2.COLOR_YUV2RGB_I420,
@@ -38,6 +40,7 @@ class Layout:
     size: Size
     strides: tuple[int, ...]
     offsets: tuple[int, ...]
+    coding: Coding = BT601
 
     @property
     def bits(self) -> int:
@@ -78,7 +81,7 @@ def read_pixels(data: Bytes, layout: Layout, modality: Modality, memory: FrameMe
         return pixels
     pixels = memory.take((height, width, 3), np.uint8)
     if layout.format in ("I420", "NV12"):
-        return cv2.cvtColor(_yuv_image(data, layout), CONVERSIONS[layout.format], pixels)
+        return _read_yuv(data, layout, pixels)
     stored = _plane(data, layout, 0, width * 3, height).reshape(height, width, 3)
     if layout.format == "BGR":
         return cv2.cvtColor(stored, CONVERSIONS["BGR"], pixels)
@@ -93,6 +96,18 @@ def _plane(data: Bytes, layout: Layout, plane: int, row: int, rows: int) -> Byte
     if needed > data.size:
         raise ValueError(f"a buffer of {data.size} bytes, its {layout.format} image ends at {needed}")
     return np.lib.stride_tricks.as_strided(data[start:], (rows, row), (stride, 1))
+
+
+def _read_yuv(data: Bytes, layout: Layout, pixels: Bytes) -> Bytes:
+    if layout.coding.is_opencv:
+        return cast(Bytes, cv2.cvtColor(_yuv_image(data, layout), CONVERSIONS[layout.format], pixels))
+    width, height = layout.size
+    luma = _plane(data, layout, 0, width, height)
+    if layout.format == "NV12":
+        u, v = cv2.split(_plane(data, layout, 1, width, height // 2).reshape(height // 2, width // 2, 2))
+    else:
+        u, v = (_plane(data, layout, plane, width // 2, height // 2) for plane in (1, 2))
+    return rgb_from_i420(luma, cast(Bytes, u), cast(Bytes, v), layout.coding, pixels)
 
 
 def _yuv_image(data: Bytes, layout: Layout) -> Bytes:
@@ -128,4 +143,9 @@ def layout_of(caps: Any, buffer: Any) -> Layout:
     meta = video.buffer_get_video_meta(buffer)
     planes = info.finfo.n_planes
     told = meta or info
-    return Layout(info.finfo.name, (info.width, info.height), tuple(told.stride)[:planes], tuple(told.offset)[:planes])
+    strides, offsets = tuple(told.stride)[:planes], tuple(told.offset)[:planes]
+    return Layout(info.finfo.name, (info.width, info.height), strides, offsets, _coding(info.colorimetry))
+
+
+def _coding(colorimetry: Any) -> Coding:
+    return Coding(colorimetry.matrix.value_nick.upper(), int(colorimetry.range) == FULL_RANGE)

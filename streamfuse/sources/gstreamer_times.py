@@ -4,14 +4,15 @@ One axis for every stream of a rig: every pipeline runs on GStreamer's monotonic
 clock onto this machine's monotonic clock (on Linux both are CLOCK_MONOTONIC; it is measured, not believed).
 
 driver: a buffer's running time + the pipeline's base time: when the driver handed the frame out.
-arrival: the same sum where the stream comes over a network; then it is when the frame's first packet came, smoothed by
-    the jitter buffer. What encoder and network took before that is not in it.
+arrival: for a stream over a network. When frames came out of the decoder, less jitter: the buffers' times, whose origin
+    depends on how the first packets came, are mapped onto the floor of the arrivals (`drift.ClockMapping`). What
+    encoder, network and decoder always take is not in it.
 rtp_sender: the sender's own wall clock, which RTSP tells for each frame once its first report (RTCP sender report) has
     come. Two ways onto the axis:
-    - "free" (default): by arrival. The sender's clock is mapped with `drift.ClockMapping` onto the floor of the
-      arrivals. Nothing needs to be synchronised, jitter and drift go away, but the shortest delay from exposure to
-      arrival stays in, as in `arrival`: streams of one rig stay comparable, whichever kind they are. The rig's
-      `thermal_delay_ns` takes up the difference between two cameras.
+    - "free" (default): by arrival, mapped onto the floor of the arrivals like the above. Nothing needs to be
+      synchronised; jitter and drift go away, and the shortest delay from exposure to arrival stays in. So streams of
+      one rig stay comparable, whichever kind they are; the rig's `thermal_delay_ns` takes up the difference between
+      two cameras. It is called rtp_sender when the mapping has settled (some seconds), arrival before.
     - "synced": by wall clock. Both machines follow one time (NTP, PTP), so that the sender's time minus this machine's
       wall-to-monotonic offset is the true capture time, without any delay. Mix it with streams of another kind only
       where their delay is known. A time that lies ahead of the arrival or more than `PLAUSIBLE_NS` behind it is not
@@ -20,7 +21,7 @@ rtp_sender: the sender's own wall clock, which RTSP tells for each frame once it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamfuse.clock import now_ns, wall_from_monotonic_ns
@@ -69,50 +70,39 @@ def stamped_by(pipeline: Any) -> Clock:
 
 
 class FrameTimes:
-    """Capture times of one stream's frames, in order; one instance each time the stream is opened.
+    """Capture times of one stream's frames, in order, rising; one instance each time the stream is opened.
 
-    Where there are sender times (RTSP), `error_ns` is what the mapping states; for `arrival` it is one period, for
-    `driver` the error of the axis. A delay that all frames share is never part of it.
+    The error of `driver` is that of the axis, of the others what the mapping states. A delay that all frames share is
+    never part of it.
     """
 
     def __init__(self, axis: Axis, stamped: Clock, *, period_ns: int, synced: bool) -> None:
         self._axis = axis
         self._stamped = stamped
-        self._period_ns = period_ns
-        self._mapping = None if synced else ClockMapping(Clock.RTP_SENDER, period_ns=period_ns)
-        self._told = False  # has a sender time come yet?
-        self._last_ns: int | None = None
+        self._arrivals = ClockMapping(Clock.ARRIVAL, period_ns=period_ns)
+        self._sender = None if synced else ClockMapping(Clock.RTP_SENDER, period_ns=period_ns)
+        self._last_ns = 0
 
-    def capture(self, clock_ns: int | None, sender_ntp_ns: int | None) -> MappedTime:
-        """`clock_ns`: a frame's running + base time (None: it has none, now counts); `sender_ntp_ns`: since 1900."""
-        if clock_ns is None:
-            time = MappedTime(now_ns(), self._period_ns, Clock.ARRIVAL)
-        else:
-            time = self._stamp(self._axis.monotonic_ns(clock_ns))
-        self._told = self._told or sender_ntp_ns is not None
-        if self._told:
-            time = self._sent(sender_ntp_ns, time)
-        self._last_ns = time.capture_ns
-        return time
+    def capture(self, clock_ns: int | None, sender_ntp_ns: int | None, arrival_ns: int) -> MappedTime:
+        """`clock_ns`: a frame's running + base time (None: it has none); `arrival_ns`: when it came."""
+        buffer_ns = None if clock_ns is None else self._axis.monotonic_ns(clock_ns)
+        if buffer_ns is not None and self._stamped is not Clock.ARRIVAL:
+            return MappedTime(buffer_ns, self._axis.error_ns, self._stamped)
+        time = self._arrivals.map(buffer_ns, arrival_ns)
+        if sender_ntp_ns is not None:
+            time = self._sent(sender_ntp_ns - UNIX_FROM_NTP_NS, time, arrival_ns)
+        # from one clock to the other time may step back, by the delay: the next frames make up for it
+        capture_ns = max(self._last_ns + 1, min(time.capture_ns, arrival_ns))
+        self._last_ns = capture_ns
+        return replace(time, capture_ns=capture_ns, error_ns=time.error_ns + abs(capture_ns - time.capture_ns))
 
-    def _stamp(self, at_ns: int) -> MappedTime:
-        error_ns = self._axis.error_ns if self._stamped is Clock.DRIVER else self._period_ns
-        return MappedTime(at_ns, error_ns, self._stamped)
-
-    def _sent(self, ntp_ns: int | None, arrival: MappedTime) -> MappedTime:
-        unix_ns = None if ntp_ns is None else ntp_ns - UNIX_FROM_NTP_NS
-        if self._mapping:
-            return self._mapping.map(unix_ns, arrival.capture_ns)
-        if unix_ns is None:
-            return arrival
+    def _sent(self, unix_ns: int, arrival: MappedTime, arrival_ns: int) -> MappedTime:
+        if self._sender:
+            return self._sender.map(unix_ns, arrival_ns)
         capture_ns = unix_ns - wall_from_monotonic_ns(0)
-        if not -AHEAD_NS <= arrival.capture_ns - capture_ns <= PLAUSIBLE_NS:
-            return arrival
-        if self._last_ns is not None and capture_ns <= self._last_ns:
-            # the step back from arrival to sender time is spread over the next frames: time never runs backwards
-            rising_ns = self._last_ns + 1
-            return MappedTime(rising_ns, rising_ns - capture_ns + SYNCED_ERROR_NS, Clock.RTP_SENDER)
-        return MappedTime(capture_ns, SYNCED_ERROR_NS, Clock.RTP_SENDER)
+        if -AHEAD_NS <= arrival_ns - capture_ns <= PLAUSIBLE_NS:
+            return MappedTime(capture_ns, SYNCED_ERROR_NS, Clock.RTP_SENDER)
+        return arrival
 
 
 def clock_time_ns(sample: Any, buffer: Any, base_ns: int) -> int | None:
