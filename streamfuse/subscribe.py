@@ -69,7 +69,7 @@ class Subscriber:
         self._inbox: deque[FusedFrame] = deque()
         self._changed = threading.Condition()
         self._boot_id = boot_id()
-        self._last = ("", -1)  # session and sequence of the newest frame
+        self._last: tuple[str, int] = ("", -1)  # session and sequence of the newest frame
         self._ended = ""  # the session that said bye
         self._heard_ns = now_ns()
         self._heard = False
