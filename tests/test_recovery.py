@@ -25,7 +25,9 @@ T, V = Modality.THERMAL, Modality.RGB
 PERIOD_S = 0.02
 KNOWN = SourceInfo("fake", (4, 3), 8, 1 / PERIOD_S)
 QUICK = Patience(stall_s=0.3, give_up_s=0.2, connect_s=1.0, first_wait_s=0.02, most_wait_s=0.1)
-CONFIG = RunConfig.model_validate({"source": {"kind": "synthetic"}, "fuse": {"model": "average"}, "policy": "newest"})
+CONFIG = RunConfig.model_validate(
+    {"source": {"kind": "synthetic"}, "fuse": {"model": "average", "engine": "eager"}, "policy": "newest"}
+)
 
 
 class LiveCamera(FakeSource):
@@ -102,12 +104,11 @@ def runs_of(outputs):
     return [state for state, _ in itertools.groupby(output.state for output in outputs)]
 
 
-@pytest.mark.parametrize("modality", [T, V])
-@pytest.mark.parametrize("ending", [SourceLost("cable out"), None], ids=["lost", "stalled"])
+@pytest.mark.parametrize(("modality", "ending"), [(T, SourceLost("cable out")), (V, None)], ids=["lost", "stalled"])
 def test_one_camera_breaks_and_returns_while_the_other_flows_on(go, modality, ending):
     cameras = {m: supervised(m, FOREVER) for m in Modality}
     cameras[modality] = supervised(modality, (40, ending), *GONE, FOREVER)
-    report, outputs = go(cameras[T], cameras[V], limits=Limits(seconds=3.0))
+    report, outputs = go(cameras[T], cameras[V], limits=Limits(seconds=2.8))
     alone = State.VISIBLE_ONLY if modality is T else State.THERMAL_ONLY
     after = [output.state for output in outputs[len(outputs) // 2 :]]
     assert [output.state for output in outputs].count(alone) >= 10
@@ -121,22 +122,15 @@ def test_one_camera_breaks_and_returns_while_the_other_flows_on(go, modality, en
     assert report.sources[modality.other.value] == {"state": "live", "reconnects": 0, "last_error": None}
 
 
-def test_the_flow_of_outputs_has_no_hole_where_a_camera_breaks(go):
+def test_the_flow_has_no_hole_where_a_camera_breaks_and_is_fused_again_soon_after_it_returns(go):
     report, outputs = go(
-        supervised(T, (40, SourceLost("cable out")), *GONE, FOREVER), supervised(V, FOREVER), limits=Limits(seconds=2.5)
+        supervised(T, (30, SourceLost("cable out")), *GONE, FOREVER), supervised(V, FOREVER), limits=Limits(seconds=2.3)
     )
     shown = [output.rgb.sequence for output in outputs if output.rgb]
-    frames_in = report.frames_in["rgb"]
-    assert len(shown) > 0.9 * frames_in
+    assert len(shown) > 0.9 * report.frames_in["rgb"]
     assert shown == sorted(set(shown))
     gap_ns = max(later.capture_ns - earlier.capture_ns for earlier, later in itertools.pairwise(outputs))
     assert gap_ns < 0.5e9
-
-
-def test_fused_output_returns_soon_after_the_camera_does(go):
-    report, outputs = go(
-        supervised(T, (30, SourceLost("cable out")), *GONE, FOREVER), supervised(V, FOREVER), limits=Limits(seconds=2.5)
-    )
     fused = [output for output in outputs if output.state is State.FUSED]
     first_back = next(output for output in fused if output.thermal.sequence >= 30)
     assert first_back.thermal.sequence < 30 + 1.0 / PERIOD_S
