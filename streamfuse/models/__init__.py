@@ -29,7 +29,7 @@ def build(name: str) -> nn.Module:
     network = untrained(name)
     if any(True for _ in network.parameters()):
         return _trained(shipped_path(f"weights/{name}.safetensors"), network, name)
-    return network.eval()
+    return network.eval().requires_grad_(False)
 
 
 def untrained(name: str) -> nn.Module:
@@ -57,7 +57,7 @@ def _trained(path: Path, network: nn.Module | None = None, name: str | None = No
     name = name or read_card(path).model
     network = network or untrained(name)
     load_weights(network, name, path)
-    return network.eval()
+    return network.eval().requires_grad_(False)
 
 
 def _nearest(name: str) -> str:

@@ -1,0 +1,168 @@
+"""streamfuse-s with its shipped weights: what it keeps, what it cannot be made to do, and where it can be exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from streamfuse.models import build, untrained
+from streamfuse.models.streamfuse_s import StreamfuseS, bilinear_phases
+from streamfuse.models.weights import parameters
+
+SHIPPED = Path(__file__).resolve().parents[2] / "streamfuse" / "weights" / "streamfuse-s.safetensors"
+HEIGHT, WIDTH = 96, 128
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    return build("streamfuse-s")
+
+
+def flat(value: float) -> Tensor:
+    return torch.full((1, 1, HEIGHT, WIDTH), value)
+
+
+def scene(seed: int = 0, low: float = 0.05, high: float = 0.6) -> Tensor:
+    """A smooth picture with some texture, as a visible camera would see it."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = F.interpolate(torch.rand(1, 1, 6, 8, generator=generator), (HEIGHT, WIDTH), mode="bicubic")
+    texture = F.interpolate(torch.rand(1, 1, 48, 64, generator=generator), (HEIGHT, WIDTH), mode="bilinear")
+    return low + (high - low) * (0.8 * coarse + 0.2 * texture).clamp(0, 1)
+
+
+def run(model: torch.nn.Module, thermal: Tensor, visible: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return model(thermal, visible)
+
+
+def likeness(one: Tensor, other: Tensor) -> float:
+    return float(np.corrcoef(one.flatten().numpy(), other.flatten().numpy())[0, 1])
+
+
+def test_it_is_small_and_so_are_its_weights() -> None:
+    assert parameters(StreamfuseS()) == 8949
+    assert SHIPPED.stat().st_size < 1 << 20
+
+
+def test_enlarging_is_bilinear_doubling() -> None:
+    image = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(1))
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    phases = F.conv2d(padded, bilinear_phases(3)).unflatten(1, (3, 4)).flatten(0, 1)
+    doubled = F.pixel_shuffle(phases, 2).unflatten(0, (2, 3))[:, :, 0]
+    assert torch.allclose(doubled, F.interpolate(image, scale_factor=2.0, mode="bilinear"), atol=1e-6)
+
+
+def test_before_training_it_is_near_the_average() -> None:
+    torch.manual_seed(0)
+    fused = run(untrained("streamfuse-s"), scene(1), scene(2))
+    base = F.avg_pool2d(fused, 8) - F.avg_pool2d((scene(1) + scene(2)) / 2, 8)
+    assert base.abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_thermal_camera_that_shows_nothing_leaves_the_visible_picture(model, value) -> None:
+    visible = scene()
+    fused = run(model, flat(value), visible)
+    assert likeness(fused, visible) > 0.97
+    assert (fused - visible).abs().mean() < 0.06
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_visible_camera_that_shows_nothing_does_not_hide_the_thermal_picture(model, value) -> None:
+    thermal = scene(3, 0.2, 0.9)
+    fused = run(model, thermal, flat(value))
+    assert likeness(fused, thermal) > 0.75
+    assert fused.std() > 0.5 * thermal.std()
+
+
+def test_a_hot_target_in_the_dark_is_bright_and_without_rims(model) -> None:
+    thermal, visible = flat(0.3), flat(0.05)
+    thermal[..., 40:60, 60:70] = 0.95
+    fused = run(model, thermal, visible)[0, 0]
+    ring = torch.cat((fused[30:36, 50:80].flatten(), fused[64:70, 50:80].flatten()))
+    assert fused[44:56, 63:67].min() > 0.75
+    assert ring.mean() < 0.35
+    assert fused.min() > ring.mean() - 0.1
+
+
+def test_text_of_the_visible_image_stays_readable_over_a_warm_wall(model) -> None:
+    visible, thermal = flat(0.5), scene(5, 0.3, 0.5)
+    visible[..., 30:60:4, 30:90] = 0.1
+    fused = run(model, thermal, visible)[0, 0, 30:60, 30:90]
+    assert fused[2::4].mean() - fused[0::4].mean() > 0.25
+
+
+def test_noise_does_not_grow(model) -> None:
+    generator = torch.Generator().manual_seed(4)
+    noise = 0.02 * torch.randn(1, 1, HEIGHT, WIDTH, generator=generator)
+    thermal, visible = scene(1, 0.2, 0.6), scene(2)
+    change = run(model, (thermal + noise).clamp(0, 1), visible) - run(model, thermal, visible)
+    assert change.std() < 0.04
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_input_however_odd_leaves_the_range_or_ends_in_nan(model, seed) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    wild = (torch.rand(2, 1, 45, 61, generator=generator) > 0.5).float()
+    fused = run(model, wild[:1], wild[1:])
+    assert torch.isfinite(fused).all()
+    assert fused.min() >= 0
+    assert fused.max() <= 1
+
+
+def test_an_odd_size_is_the_even_one_cut(model) -> None:
+    thermal, visible = scene(1), scene(2)
+    odd = run(model, thermal[..., :-1, :-1], visible[..., :-1, :-1])
+    assert odd.shape[-2:] == (HEIGHT - 1, WIDTH - 1)
+    assert (odd - run(model, thermal, visible)[..., :-1, :-1]).abs()[..., :-16, :-16].max() < 0.02
+
+
+def test_a_steady_pixel_keeps_its_value_when_something_far_away_changes(model) -> None:
+    """Nothing is normalised per image: a lamp in a corner must not dim the rest."""
+    thermal, visible = scene(1), scene(2)
+    lamp = visible.clone()
+    lamp[..., :8, :8] = 1.0
+    change = (run(model, thermal, lamp) - run(model, thermal, visible)).abs()[..., 64:, 64:]
+    assert change.max() < 0.02
+
+
+def test_a_short_mantissa_costs_little(model) -> None:
+    thermal, visible = scene(1), scene(2)
+    with torch.inference_mode():
+        rounded = build("streamfuse-s").bfloat16()(thermal.bfloat16(), visible.bfloat16()).float()
+    error = (rounded - run(model, thermal, visible)).abs()
+    assert error.mean() < 1 / 255
+    assert error.max() < 5 / 255
+
+
+@pytest.mark.parametrize("size", [(96, 128), (63, 45)])
+def test_torch_exports_it(model, size) -> None:
+    thermal, visible = (image[..., : size[0], : size[1]].contiguous() for image in (scene(1), scene(2)))
+    exported = torch.export.export(model, (thermal, visible)).module()
+    with torch.inference_mode():
+        assert torch.allclose(exported(thermal, visible), model(thermal, visible), atol=1e-5)
+
+
+def test_openvino_runs_it_as_it_is(model) -> None:
+    openvino = pytest.importorskip("openvino")
+    images = [scene(1), scene(2)]
+    converted = openvino.convert_model(model, example_input=tuple(images), input=[[1, 1, HEIGHT, WIDTH]] * 2)
+    compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    fused = compiled([image.numpy() for image in images])[0]
+    assert np.abs(fused - run(model, *images).numpy()).max() < 1e-4
+
+
+def test_onnx_runs_it_as_it_is(model, tmp_path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    images, path = (scene(1), scene(2)), tmp_path / "streamfuse-s.onnx"
+    names = {"input_names": ["thermal", "visible"], "output_names": ["fused"]}
+    torch.onnx.export(model, images, str(path), dynamo=True, opset_version=20, verbose=False, **names)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    fused = session.run(None, {"thermal": images[0].numpy(), "visible": images[1].numpy()})[0]
+    assert np.abs(fused - run(model, *images).numpy()).max() < 1e-4
