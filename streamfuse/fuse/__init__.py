@@ -11,11 +11,9 @@ Importing this package loads no torch; `open_fuser` does.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
+from functools import partial
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -36,18 +34,28 @@ from streamfuse.frames import (
     State,
     WarpMap,
 )
+from streamfuse.fuse.ladder import Ladder, Rung
+from streamfuse.fuse.process import prepare_process
 from streamfuse.models import build
 from streamfuse.thermal import ToneCurve, ToneMapper
 
-ENGINES = ("eager",)
+if TYPE_CHECKING:
+    from torch import nn
+
+ENGINES = ("openvino", "eager")
+"""Best first: the order in which "auto" tries them."""
+PRECISIONS = ("auto", "bf16", "fp32")
 LAYERS = frozenset({"thermal", "visible", "thermal-raw"})
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class Engine(Protocol):
-    """Runs one FusionGraph. `set_warp` comes before the first frame and whenever the map changes."""
+    """Runs one FusionGraph. `set_warp` comes before the first frame and whenever the map changes.
 
-    name: str
+    `name` says what computes, with its precision; it may become more exact with the first map.
+    """
+
+    @property
+    def name(self) -> str: ...
 
     def set_warp(self, warp: WarpMap) -> None: ...
 
@@ -65,11 +73,10 @@ class Engine(Protocol):
 class Fuser:
     """One stream of aligned pairs to one stream of fused frames; a context manager.
 
-    `engine` and `model` are the names of what runs.
+    `engine` and `model` are the names of what runs; the engine's may change when one gives way to another.
     """
 
     def __init__(self, engine: Engine, model: str, tone: ToneMapper) -> None:
-        self.engine = engine.name
         self.model = model
         self._engine = engine
         self._tone = tone
@@ -87,6 +94,25 @@ class Fuser:
 
     def close(self) -> None:
         self._engine.close()
+
+    @property
+    def engine(self) -> str:
+        return self._engine.name
+
+    def prepare(self, warp: WarpMap) -> None:
+        """Get ready for frames with this map, so that the first one does not wait for a compiler.
+
+        Raises EngineError when the engine cannot.
+        """
+        if self._warp is warp:
+            return
+        try:
+            self._engine.set_warp(warp)
+        except EngineError:
+            raise
+        except Exception as failure:
+            raise EngineError(f"engine {self.engine!r} cannot run model {self.model!r}: {failure}") from failure
+        self._warp = warp
 
     def reset(self) -> None:
         """Forget the streams (time jumped, a source was replaced); the output's sequence goes on."""
@@ -120,9 +146,7 @@ class Fuser:
         thermal, rgb, warp = aligned.frames.thermal, aligned.frames.rgb, aligned.warp
         _check_size(thermal, warp.thermal_size)
         _check_size(rgb, warp.grid.rgb_size)
-        if self._warp is not warp:
-            self._engine.set_warp(warp)
-            self._warp = warp
+        self.prepare(warp)
         made: dict[str, Pixels] = {}
         if rgb is not None:
             made["visible"] = on_grid(rgb.pixels, warp.grid)
@@ -176,19 +200,39 @@ class Fuser:
 
 
 def open_fuser(
-    *, model: str = "laplacian", engine: str = "auto", tone: ToneMapper | None = None, threads: int = 1
+    *,
+    model: str = "laplacian",
+    engine: str = "auto",
+    precision: str = "auto",
+    tone: ToneMapper | None = None,
+    threads: int = 1,
 ) -> Fuser:
-    """A Fuser with this model on this engine; "auto" takes the best engine that this machine has.
+    """A Fuser with this model on this engine; "auto" takes the best that loads here, and the next one should it fail.
 
-    Raises UserError for an unknown model or engine, EngineError for an engine that does not load.
+    An engine asked for by name is that one or an error. `precision` (auto, bf16, fp32) is for compiled engines.
+    Raises UserError for an unknown model, engine or precision, EngineError for an engine that does not load.
     """
     if engine not in ("auto", *ENGINES):
         raise UserError(f"engine {engine!r} is unknown; the engines are: auto, {', '.join(ENGINES)}")
-    _prepare_process()
+    if precision not in PRECISIONS:
+        raise UserError(f"precision {precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+    prepare_process()
     network = build(model)
-    from streamfuse.fuse.eager import EagerEngine
+    rungs = {name: Rung(name, partial(_open_engine, name, network, precision, threads)) for name in ENGINES}
+    chosen = Ladder(rungs.values()) if engine == "auto" else rungs[engine].open()
+    return Fuser(chosen, model, tone or ToneMapper())
 
-    return Fuser(EagerEngine(network, threads=threads), model, tone or ToneMapper())
+
+def _open_engine(name: str, network: nn.Module, precision: str, threads: int) -> Engine:
+    match name:
+        case "openvino":
+            from streamfuse.fuse.openvino import OpenVinoEngine
+
+            return OpenVinoEngine(network, threads=threads, precision=precision)
+        case _:
+            from streamfuse.fuse.eager import EagerEngine
+
+            return EagerEngine(network, threads=threads)
 
 
 def on_grid(rgb: Pixels, grid: OutputGrid) -> Pixels:
@@ -211,20 +255,3 @@ def _state(frames: FramePair | LoneFrame, curve: ToneCurve | None) -> State:
     if isinstance(frames, LoneFrame):
         return State.VISIBLE_ONLY if curve is None else State.THERMAL_ONLY
     return State.STALE if frames.held or (curve is not None and curve.held) else State.FUSED
-
-
-def _prepare_process() -> None:
-    """Settings that must be made before torch loads, measured to matter on a machine that does other work too.
-
-    OpenMP threads that spin at a barrier steal the cores the pipeline's own threads need; OpenCV's pool likewise.
-    glibc hands freed image buffers back to the kernel and faults them in again every frame, which makes a chain of
-    image operations several times slower: let it keep them.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    cv2.setNumThreads(1)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
-            libc.mallopt(M_TRIM_THRESHOLD, 512 << 20)

@@ -56,14 +56,12 @@ class FusionGraph(nn.Module):
         """`forward` before it is clipped and rounded: 1 H W 3 float, 0 = black, 255 = white."""
         colour = rgb.float()
         luma = (colour @ self.luma_weights * (1 / 255))[:, None]
-        fused: Tensor = self.network(self.warp(counts, lut), luma)
-        change = (fused - luma) * self.strength * 255
+        change = luma_change(self.network, self.warp(counts, lut), luma, self.strength)
         return colour + change[:, 0, :, :, None]
 
     def warp(self, counts: Tensor, lut: Tensor) -> Tensor:
         """Thermal 1 1 H W in [0, 1] on the output grid; beyond the thermal image its border goes on."""
-        toned = lut.index_select(0, counts.flatten()).view(counts.shape)
-        return F.grid_sample(toned, self.grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return warped(counts, lut, self.grid)
 
     def aligned(self, counts: Tensor, lut: Tensor) -> Tensor:
         """Thermal 1 1 H W uint8 on the output grid, black outside the valid mask."""
@@ -78,6 +76,18 @@ class FusionGraph(nn.Module):
             setattr(self, name, new.to(old.device))
 
 
+def warped(counts: Tensor, lut: Tensor, grid: Tensor) -> Tensor:
+    """Counts 1 1 h w int32 through the tone curve (levels,), then sampled at `grid` 1 H W 2: 1 1 H W in [0, 1]."""
+    toned = lut.index_select(0, counts.flatten()).view(counts.shape)
+    return F.grid_sample(toned, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def luma_change(network: nn.Module, thermal: Tensor, luma: Tensor, strength: Tensor) -> Tensor:
+    """What fusion adds to all three channels, 1 1 H W in grey levels; thermal, luma and strength 1 1 H W in [0, 1]."""
+    fused: Tensor = network(thermal, luma)
+    return (fused - luma) * strength * 255
+
+
 def as_bytes(values: Tensor) -> Tensor:
     """0..255 float -> uint8: clipped, rounded half up. By way of int32, which PyTorch converts three times as fast."""
     return (values.clamp(0, 255) + 0.5).to(torch.int32).to(torch.uint8)
@@ -89,9 +99,7 @@ def sampling_grid(warp: WarpMap) -> NDArray[np.float32]:
     return ((2 * warp.thermal_from_output.astype(np.float64) + 1) / size - 1).astype(np.float32)
 
 
-def feathered(
-    valid: NDArray[np.bool_],
-) -> NDArray[np.float32]:
+def feathered(valid: NDArray[np.bool_]) -> NDArray[np.float32]:
     """0 outside the mask, rising from its border to 1 over FEATHER_PX pixels: H W float32."""
     if valid.all():
         return np.ones(valid.shape, dtype=np.float32)

@@ -1,10 +1,14 @@
-"""The fusion graph once more, in plain numpy float64: slow, obvious, and independent of torch."""
+"""The fusion graph once more, in plain numpy float64: slow and obvious."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 
 from streamfuse.frames import WarpMap
+from streamfuse.models import build
 from streamfuse.thermal import ToneCurve
 
 FEATHER_PX = 8
@@ -82,4 +86,15 @@ def _doubled(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return 4 * _blurred(spread)[: shape[0], : shape[1]]
 
 
-FUSIONS = {"average": average, "laplacian": laplacian}
+def trained(model: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A network has no plainer twin than itself in double precision."""
+
+    def fused(thermal: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            images = [torch.from_numpy(image)[None, None] for image in (thermal, visible)]
+            return build(model).double()(*images)[0, 0].numpy()
+
+    return fused
+
+
+FUSIONS = {"average": average, "laplacian": laplacian, "streamfuse-s": trained("streamfuse-s")}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from streamfuse.frames import AlignedPair, Clock, Frame, FramePair, LoneFrame, Modality, OutputGrid, Size, WarpMap
+from streamfuse.fuse import on_grid
+from streamfuse.register import Registrar
+from streamfuse.sources.synthetic import SceneConfig, open_synthetic
 
 
 def warp(thermal_size: Size, size: Size, *, tilt: float = 0.03, scale: float = 0.9, revision: int = 0) -> WarpMap:
@@ -45,6 +50,18 @@ def pair(thermal: Frame, rgb: Frame, geometry: WarpMap, *, held: bool = False) -
 
 def lone(frame: Frame, geometry: WarpMap) -> AlignedPair:
     return AlignedPair(frames=LoneFrame(frame=frame, why="no partner"), warp=geometry, confidence=0.75)
+
+
+def street() -> AlignedPair:
+    """A picture as cameras make it: people and cars at night, 16-bit counts, registered by the rig it was made with."""
+    sources = open_synthetic(SceneConfig(thermal_size=(160, 128), rgb_size=(320, 256)), pace="fast")
+    with sources.thermal as thermal, sources.rgb as rgb:
+        frames = [next(item for item in source if isinstance(item, Frame)) for source in (thermal, rgb)]
+    registrar = Registrar(sources.rig, size=(240, 192), thermal_size=(160, 128), rgb_size=(320, 256))
+    aligned = registrar.register(FramePair(thermal=frames[0], rgb=frames[1], skew_ns=0))
+    seen = replace(frames[1], pixels=on_grid(frames[1].pixels, aligned.warp.grid))
+    whole = replace(aligned.warp, grid=OutputGrid((240, 192), (240, 192), (0, 0, 240, 192)))
+    return replace(aligned, frames=replace(aligned.frames, rgb=seen), warp=whole)
 
 
 def _frame(modality: Modality, pixels: np.ndarray, sequence: int) -> Frame:

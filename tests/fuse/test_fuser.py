@@ -26,7 +26,7 @@ def one(k: int = 0, *, held: bool = False) -> AlignedPair:
 def test_a_pair_becomes_a_fused_frame_that_says_where_it_came_from() -> None:
     scale = Radiometric(0.04, 0.0)
     thermal, rgb = replace(thermal_frame(THERMAL, 7), radiometric=scale), rgb_frame(OUTPUT, 5)
-    with open_fuser(model="average") as fuser:
+    with open_fuser(model="average", engine="eager") as fuser:
         fused = fuser.fuse(pair(thermal, rgb, GEOMETRY))
     assert fused.pixels.shape == (44, 60, 3)
     assert fused.pixels.dtype == np.uint8
@@ -34,8 +34,8 @@ def test_a_pair_becomes_a_fused_frame_that_says_where_it_came_from() -> None:
     assert (fused.stream, fused.sequence, fused.state) == ("fused", 0, State.FUSED)
     assert (fused.capture_ns, fused.recording_ns, fused.capture_error_ns) == (1_200_000_000, 200_000_000, 500)
     assert (fused.clock, fused.name) == (Clock.SENSOR, "rgb-005")
-    assert fused.thermal == InputInfo(sequence=7, capture_ns=1_284_000_000)
-    assert fused.rgb == InputInfo(sequence=5, capture_ns=1_200_000_000)
+    assert fused.thermal == InputInfo(sequence=7, capture_ns=1_284_000_000, recording_ns=280_000_000)
+    assert fused.rgb == InputInfo(sequence=5, capture_ns=1_200_000_000, recording_ns=200_000_000)
     assert (fused.skew_ns, fused.confidence, fused.calibration) == (-4_000_000, 0.75, "rig-hash")
     assert (fused.engine, fused.model, fused.radiometric) == ("eager", "average", scale)
     assert (dict(fused.drops), dict(fused.layers)) == ({}, {})
@@ -73,10 +73,10 @@ def test_layers_are_made_only_when_asked_for() -> None:
 
 
 def test_a_lone_thermal_frame_is_shown_grey_and_black_outside() -> None:
-    with open_fuser() as fuser:
+    with open_fuser(model="average") as fuser:
         shown = fuser.fuse(lone(thermal_frame(THERMAL, 3), GEOMETRY), layers=LAYERS)
     assert shown.state is State.THERMAL_ONLY
-    assert (shown.rgb, shown.skew_ns, shown.thermal) == (None, None, InputInfo(sequence=3, capture_ns=1_124_000_000))
+    assert (shown.rgb, shown.skew_ns, shown.thermal) == (None, None, InputInfo(sequence=3, capture_ns=1_124_000_000, recording_ns=120_000_000))
     assert shown.capture_ns == 1_124_000_000
     assert set(shown.layers) == {"thermal", "thermal-raw"}
     assert np.array_equal(shown.pixels, np.repeat(shown.layers["thermal"][..., None], 3, axis=2))
@@ -86,7 +86,7 @@ def test_a_lone_thermal_frame_is_shown_grey_and_black_outside() -> None:
 
 def test_a_lone_rgb_frame_is_shown_as_it_is() -> None:
     frame = rgb_frame(OUTPUT, 4)
-    with open_fuser() as fuser:
+    with open_fuser(model="average") as fuser:
         shown = fuser.fuse(lone(frame, GEOMETRY), layers=LAYERS)
     assert shown.state is State.VISIBLE_ONLY
     assert np.array_equal(shown.pixels, frame.pixels)
@@ -111,7 +111,7 @@ def test_reset_forgets_the_streams_and_counts_on() -> None:
         fuser.reset()
         again = fuser.fuse(one(0))
     assert (again.state, again.sequence) == (State.FUSED, 1)
-    assert again.thermal == InputInfo(sequence=0, capture_ns=1_004_000_000)
+    assert again.thermal == InputInfo(sequence=0, capture_ns=1_004_000_000, recording_ns=0)
 
 
 def test_a_new_map_is_used_from_the_next_frame_on() -> None:
@@ -159,8 +159,13 @@ def test_strong_shrinking_averages_instead_of_aliasing() -> None:
 
 @pytest.mark.parametrize("engine", ["tensorflow", ""])
 def test_an_unknown_engine_names_the_engines(engine: str) -> None:
-    with pytest.raises(UserError, match=f"engine '{engine}' is unknown; the engines are: auto, {ENGINES[0]}"):
+    with pytest.raises(UserError, match=f"engine '{engine}' is unknown; the engines are: auto, {', '.join(ENGINES)}"):
         open_fuser(engine=engine)
+
+
+def test_an_unknown_precision_names_those_there_are() -> None:
+    with pytest.raises(UserError, match="precision 'half' is unknown; allowed: auto, bf16, fp32"):
+        open_fuser(precision="half")
 
 
 def test_an_unknown_model_is_the_users_mistake() -> None:

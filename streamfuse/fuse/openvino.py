@@ -1,0 +1,209 @@
+"""The OpenVINO engine: the whole graph compiled for this CPU, computing in bf16 where the CPU does.
+
+What changes from frame to frame and from map to map is an input of the compiled graph, so that neither a new tone
+curve nor a new map of the same size compiles anything. Compiling needs PyTorch's exporter and takes seconds; its
+result is kept on disk and found again in a fraction of one. This is the one place that loads OpenVINO.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from streamfuse.errors import EngineError
+from streamfuse.frames import Pixels, Size, WarpMap
+from streamfuse.fuse.engine_files import EngineFile, engine_file, hash_of_code, hash_of_weights
+from streamfuse.fuse.graph import feathered, sampling_grid
+from streamfuse.fuse.planar import AlignedGraph, Inputs, PlanarGraph, exported
+from streamfuse.thermal import ToneCurve
+
+log = logging.getLogger(__name__)
+
+LEVELS = 65536
+CPU_IDENTITY = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+HINTS = {"bf16": "bf16", "fp32": "f32"}
+NAMES = {"bf16": "bf16", "f16": "fp16"}
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """The arrays that the compiled graphs read, filled in place: one set for each pair of sizes."""
+
+    thermal: Inputs
+    geometry: Inputs
+    planes: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, thermal: Size, output: Size) -> Buffers:
+        rows, columns = output[1], output[0]
+        return cls(
+            thermal={
+                "counts": np.zeros((1, 1, thermal[1], thermal[0]), np.int32),
+                "lut": np.zeros(LEVELS, np.float32),
+            },
+            geometry={
+                "grid": np.zeros((1, rows, columns, 2), np.float32),
+                "strength": np.zeros((1, 1, rows, columns), np.float32),
+                "valid": np.zeros((1, 1, rows, columns), np.float32),
+            },
+            planes=np.zeros((1, 3, rows, columns), np.uint8),
+        )
+
+    @property
+    def fusion(self) -> Inputs:
+        geometry = {name: self.geometry[name] for name in ("grid", "strength")}
+        return {**self.thermal, **geometry, "planes": self.planes}
+
+    @property
+    def alignment(self) -> Inputs:
+        return {**self.thermal, **{name: self.geometry[name] for name in ("grid", "valid")}}
+
+    def set_thermal(self, counts: Pixels) -> None:
+        np.copyto(self.thermal["counts"][0, 0], counts)
+
+    def set_curve(self, curve: ToneCurve) -> None:
+        """Of whatever sensor: counts that it cannot say are never looked up."""
+        self.thermal["lut"][: curve.levels] = curve.lut
+
+    def set_rgb(self, rgb: Pixels) -> None:
+        cv2.split(rgb, list(self.planes[0]))
+
+    def set_warp(self, warp: WarpMap) -> None:
+        self.geometry["grid"][0] = sampling_grid(warp)
+        self.geometry["strength"][0, 0] = feathered(warp.valid)
+        self.geometry["valid"][0, 0] = warp.valid
+
+
+class OpenVinoEngine:
+    """Runs the graph on `threads` cores of the CPU.
+
+    `precision`: "auto" = what this CPU computes fastest, "bf16" or "fp32"; `name` says what it became once the first
+    map is known ("openvino-bf16"; models without convolutions compute in fp32 in any case). `cache`: the folder of
+    compiled engines, None = the user's. Raises EngineError where OpenVINO is missing or broken.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, threads: int = 1, precision: str = "auto", cache: Path | None = None
+    ) -> None:
+        self.name = "openvino"
+        self._openvino = load_openvino()
+        self._core = self._openvino.Core()
+        self._settings = settings(threads, precision)
+        self._fusing, self._aligning = PlanarGraph(network).eval(), AlignedGraph().eval()
+        self._cache = cache
+        self._sizes: tuple[Size, Size] | None = None
+        self._curve: ToneCurve | None = None
+
+    def set_warp(self, warp: WarpMap) -> None:
+        """Take over a map; only one of other sizes than before opens other graphs."""
+        sizes = (warp.thermal_size, warp.grid.size)
+        if sizes != self._sizes:
+            self._buffers = Buffers.of(*sizes)
+            self._fusion = self._opened("fusion", self._fusing, self._buffers.fusion)
+            self._alignment = self._opened("alignment", self._aligning, self._buffers.alignment)
+            self.name = f"openvino-{executed_precision(self._fusion.get_compiled_model())}"
+            self._sizes, self._curve = sizes, None
+        self._buffers.set_warp(warp)
+
+    def fuse(self, thermal: Pixels, curve: ToneCurve, rgb: Pixels) -> Pixels:
+        self._take_in(thermal, curve)
+        self._buffers.set_rgb(rgb)
+        self._fusion.infer()
+        return cv2.merge(list(self._fusion.get_output_tensor(0).data[0]))
+
+    def align(self, thermal: Pixels, curve: ToneCurve) -> Pixels:
+        self._take_in(thermal, curve)
+        self._alignment.infer()
+        return self._alignment.get_output_tensor(0).data[0, 0].copy()
+
+    def close(self) -> None:
+        """Memory goes with the engine."""
+
+    def _take_in(self, thermal: Pixels, curve: ToneCurve) -> None:
+        self._buffers.set_thermal(thermal)
+        if self._curve is not curve:
+            self._buffers.set_curve(curve)
+            self._curve = curve
+
+    def _opened(self, kind: str, module: nn.Module, inputs: Inputs) -> Any:
+        """A request that reads `inputs` where they lie; its graph from disk, or compiled and written there."""
+        file = engine_file(f"openvino-{kind}", self._made_from(module, inputs), self._cache)
+        compiled = self._from_disk(file)
+        if compiled is None:
+            log.info("compiling the %s graph for this CPU; done once, takes some seconds", kind)
+            compiled = self._core.compile_model(converted(self._openvino, module, inputs), "CPU", self._settings)
+            file.write(compiled.export_model().getvalue())
+        request = compiled.create_infer_request()
+        for index, array in enumerate(inputs.values()):
+            request.set_input_tensor(index, self._openvino.Tensor(array, shared_memory=True))
+        return request
+
+    def _from_disk(self, file: EngineFile) -> Any | None:
+        content = file.read()
+        if content is None:
+            return None
+        try:
+            return self._core.import_model(io.BytesIO(content), "CPU", self._settings)
+        except RuntimeError:
+            file.refuse("OpenVINO cannot read it")
+            return None
+
+    def _made_from(self, module: nn.Module, inputs: Inputs) -> dict[str, str]:
+        """Everything a compiled graph depends on."""
+        return {
+            "code": hash_of_code(),
+            "network": str(module),
+            "weights": hash_of_weights(module),
+            "inputs": ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in inputs.items()),
+            "settings": str(sorted(self._settings.items())),
+            "versions": f"openvino {self._openvino.__version__}, torch {torch.__version__}",
+            "cpu": " ".join(str(self._core.get_property("CPU", name)) for name in CPU_IDENTITY),
+        }
+
+
+def load_openvino() -> Any:
+    """The library, kept from reporting its use to its maker, which it otherwise does on import.
+
+    Raises EngineError with the remedy where it is missing or does not load.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        remedy = "pip install 'streamfuse[openvino]'"
+        raise EngineError(f"OpenVINO does not load here ({error}); for this engine: {remedy}") from error
+    return openvino
+
+
+def settings(threads: int, precision: str) -> dict[str, Any]:
+    """For one frame at a time, on few threads that go where the system puts them."""
+    hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]} if precision in HINTS else {}
+    return {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False, **hint}
+
+
+def executed_precision(compiled: Any) -> str:
+    """The lowest floating-point precision that a compiled graph really computes in."""
+    nodes = compiled.get_runtime_model().get_ops()
+    runs = {node.get_rt_info()["runtimePrecision"].astype(str) for node in nodes}
+    return next((name for kind, name in NAMES.items() if kind in runs), "fp32")
+
+
+def converted(openvino: Any, module: nn.Module, inputs: Inputs) -> Any:
+    """The module as OpenVINO has it, for these sizes and no others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch and OpenVINO about each other
+        model = openvino.convert_model(exported(module, inputs))
+    model.reshape({index: list(array.shape) for index, array in enumerate(inputs.values())})
+    return model

@@ -1,0 +1,73 @@
+"""The fusion graph as compilers want it: everything that changes is an input, colours lie in planes, sizes are fixed.
+
+The pixel work is graph.py's; here is only the shape of it, and its export.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from streamfuse.fuse.graph import LUMA, as_bytes, luma_change, warped
+
+Inputs = dict[str, NDArray[Any]]
+"""Name -> array of the right shape and type, in the order in which a graph takes them."""
+
+
+class PlanarGraph(nn.Module):
+    """FusionGraph with all that changes as inputs, and colour as planes.
+
+    Planes, because a compiler's own transposition of bytes costs ten times what OpenCV needs for it.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, counts: Tensor, lut: Tensor, grid: Tensor, strength: Tensor, planes: Tensor) -> Tensor:
+        """Counts 1 1 h w int32, lut (levels,), grid 1 H W 2, strength 1 1 H W, planes 1 3 H W uint8 -> planes."""
+        return as_bytes(self.mix(counts, lut, grid, strength, planes))
+
+    def mix(self, counts: Tensor, lut: Tensor, grid: Tensor, strength: Tensor, planes: Tensor) -> Tensor:
+        """`forward` before it is clipped and rounded: 1 3 H W float, 0 = black, 255 = white."""
+        colour = planes.float()
+        red, green, blue = colour[:, 0:1], colour[:, 1:2], colour[:, 2:3]
+        luma = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue) * (1 / 255)
+        return colour + luma_change(self.network, warped(counts, lut, grid), luma, strength)
+
+
+class AlignedGraph(nn.Module):
+    """Thermal alone on the output grid."""
+
+    def forward(self, counts: Tensor, lut: Tensor, grid: Tensor, valid: Tensor) -> Tensor:
+        """As in PlanarGraph, valid 1 1 H W in {0, 1} -> 1 1 H W uint8."""
+        return as_bytes(warped(counts, lut, grid) * valid * 255)
+
+
+def exported(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
+    """The module for inputs of these sizes, with padding as compilers run it fast.
+
+    PyTorch's own decomposition of replicated borders gathers every pixel by its index, which costs as much as the
+    rest of a pyramid.
+    """
+    with torch.no_grad():
+        program = torch.export.export(module, tuple(torch.from_numpy(array) for array in inputs.values()))
+    composite, replicated = torch.ops.aten.pad.default, torch.ops.aten.replication_pad2d.default
+    known = torch.export.default_decompositions()
+    for operator in [name for name in known if name != composite]:
+        known.pop(operator)
+    known[replicated] = _replicated
+    return program.run_decompositions(known)
+
+
+def _replicated(image: Tensor, sides: list[int]) -> Tensor:
+    """N C H W with its border repeated outwards: left, right, top, bottom."""
+    left, right, top, bottom = sides
+    if left or right:
+        image = torch.cat([image[..., :1]] * left + [image] + [image[..., -1:]] * right, dim=-1)
+    if top or bottom:
+        image = torch.cat([image[..., :1, :]] * top + [image] + [image[..., -1:, :]] * bottom, dim=-2)
+    return image

@@ -1,0 +1,167 @@
+"""The compiled engine's own promises: what is compiled when, what is kept on disk, what leaves the machine."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fusion_scenes import rgb_frame, thermal_frame, warp
+
+from streamfuse.fuse import openvino
+from streamfuse.fuse.openvino import OpenVinoEngine
+from streamfuse.models import build, untrained
+from streamfuse.thermal import ToneMapper
+
+THERMAL, RGB = thermal_frame((31, 23)).pixels, rgb_frame((45, 37)).pixels
+CURVE = ToneMapper().update(THERMAL, 0)
+GEOMETRY = warp((31, 23), (45, 37))
+
+
+@pytest.fixture
+def compiling(monkeypatch) -> list[str]:
+    """What was compiled, in order."""
+    seen: list[str] = []
+    real = openvino.converted
+    monkeypatch.setattr(openvino, "converted", lambda *a: seen.append(type(a[1]).__name__) or real(*a))
+    return seen
+
+
+def started(cache: Path, model: str = "average", **options) -> OpenVinoEngine:
+    engine = OpenVinoEngine(build(model), cache=cache, **options)
+    engine.set_warp(GEOMETRY)
+    return engine
+
+
+def fused(engine: OpenVinoEngine) -> np.ndarray:
+    return engine.fuse(THERMAL, CURVE, RGB)
+
+
+def test_the_second_start_compiles_nothing_and_gives_the_same(tmp_path, compiling) -> None:
+    first = fused(started(tmp_path))
+    assert compiling == ["PlanarGraph", "AlignedGraph"]
+    again = started(tmp_path)
+    assert len(compiling) == 2
+    assert np.array_equal(fused(again), first)
+    assert again.name == "openvino-fp32"
+
+
+def test_neither_a_new_map_nor_a_new_curve_compiles_anything(tmp_path, compiling) -> None:
+    engine = started(tmp_path)
+    before = fused(engine)
+    engine.set_warp(warp((31, 23), (45, 37), tilt=-0.4, revision=1))
+    turned = fused(engine)
+    darker = engine.fuse(THERMAL, ToneMapper("linear").update(THERMAL // 2, 0), RGB)
+    assert len(compiling) == 2
+    assert not np.array_equal(before, turned)
+    assert not np.array_equal(turned, darker)
+
+
+def test_another_size_model_precision_or_weight_is_another_file(tmp_path, compiling) -> None:
+    started(tmp_path)
+    started(tmp_path).set_warp(warp((31, 23), (48, 37)))
+    started(tmp_path, "streamfuse-s", precision="bf16")
+    started(tmp_path, "streamfuse-s", precision="fp32")
+    other = OpenVinoEngine(untrained("streamfuse-s").eval(), cache=tmp_path, precision="fp32")
+    other.set_warp(GEOMETRY)
+    assert compiling.count("PlanarGraph") == 5
+    assert len(list(tmp_path.glob("openvino-fusion-*.engine"))) == 5
+
+
+def damage_by_cutting(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_by_one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def damage_by_emptying(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def damage_by_mixing_up(path: Path) -> None:
+    other = next(each for each in sorted(path.parent.glob("*.engine")) if each != path)
+    path.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("damage", [damage_by_cutting, damage_by_one_bit, damage_by_emptying, damage_by_mixing_up])
+def test_a_damaged_file_is_refused_by_name_and_built_again(tmp_path, compiling, caplog, damage) -> None:
+    right = fused(started(tmp_path))
+    path = next(tmp_path.glob("openvino-fusion-*.engine"))
+    damage(path)
+    again = started(tmp_path)
+    assert np.array_equal(fused(again), right)
+    assert compiling == ["PlanarGraph", "AlignedGraph", "PlanarGraph"]
+    assert f"{path} is refused" in caplog.text
+    started(tmp_path)
+    assert len(compiling) == 3
+
+
+def test_a_file_that_openvino_cannot_read_is_refused(tmp_path, compiling, caplog) -> None:
+    engine = started(tmp_path)
+    inputs = engine._buffers.fusion
+    file = openvino.engine_file("openvino-fusion", engine._made_from(engine._fusing, inputs), tmp_path)
+    file.write(b"whole and signed, yet no graph")
+    assert np.array_equal(fused(started(tmp_path)), fused(engine))
+    assert "OpenVINO cannot read it" in caplog.text
+    assert compiling.count("PlanarGraph") == 2
+
+
+def test_where_nothing_can_be_written_it_works_all_the_same(tmp_path, caplog) -> None:
+    place = tmp_path / "taken"
+    place.write_text("a file where the folder should be")
+    assert fused(started(place)).shape == (37, 45, 3)
+    assert "cannot be written" in caplog.text
+
+
+def test_old_engines_make_room(tmp_path, monkeypatch) -> None:
+    from streamfuse.fuse import engine_files
+
+    monkeypatch.setattr(engine_files, "KEPT", 3)
+    files = [engine_files.engine_file("kind", {"number": str(k)}, tmp_path) for k in range(5)]
+    for file in files:
+        file.write(b"content")
+    assert len(list(tmp_path.iterdir())) == 3
+    assert files[-1].read() == b"content"
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch) -> None:
+    from streamfuse.fuse.engine_files import cache_folder
+
+    monkeypatch.setenv("STREAMFUSE_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("STREAMFUSE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cache_folder() == tmp_path / "streamfuse"
+
+
+def test_the_precision_asked_for_is_the_one_that_computes(tmp_path) -> None:
+    assert started(tmp_path, "streamfuse-s", precision="fp32").name == "openvino-fp32"
+    assert started(tmp_path, "streamfuse-s", precision="bf16").name in ("openvino-bf16", "openvino-fp32")
+
+
+def test_it_keeps_to_its_threads(tmp_path) -> None:
+    compiled = started(tmp_path, threads=1)._fusion.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert compiled.get_property("NUM_STREAMS") == 1
+
+
+def test_compiling_says_so(tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    started(tmp_path)
+    assert "compiling the fusion graph" in caplog.text
+
+
+def test_nothing_is_reported_to_the_makers_of_openvino() -> None:
+    script = (
+        "import sys; from streamfuse.fuse.openvino import load_openvino; load_openvino().convert_model; "
+        "import openvino.tools.ovc; sys.exit(sys.modules.get('openvino_telemetry') is not None)"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False).returncode == 0
