@@ -28,8 +28,6 @@ QUICK = Patience(stall_s=0.3, give_up_s=0.2, connect_s=1.0, first_wait_s=0.02, m
 CONFIG = RunConfig.model_validate(
     {"source": {"kind": "synthetic"}, "fuse": {"model": "average", "engine": "eager"}, "policy": "newest"}
 )
-    {"source": {"kind": "synthetic"}, "fuse": {"model": "average", "engine": "eager"}, "policy": "newest"}
-)
 
 
 class LiveCamera(FakeSource):

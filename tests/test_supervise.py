@@ -398,6 +398,9 @@ def test_health_counts_returns_and_keeps_the_last_error(caplog):
         "thermal: failed: no answer",
         "thermal: live again after 41.0 s",
     ]
+    health.note(change(STALLED, 60, "no frame for 0.5 s"))
+    health.note(change(LIVE, 61))
+    assert health.as_dict()["thermal"]["reconnects"] == 1
 
 
 def test_a_camera_that_was_never_live_has_not_reconnected():
