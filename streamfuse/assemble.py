@@ -164,7 +164,7 @@ def open_fusion(config: RunConfig) -> Fuser:
     from streamfuse.thermal import ToneMapper
 
     tone = ToneMapper(config.tone.method, time_constant_s=config.tone.time_constant_s)
-    return open_fuser(model=config.fuse.model, engine=config.fuse.engine, tone=tone, threads=config.fuse.threads)
+    return open_fuser(**config.fuse.model_dump(), tone=tone)
 
 
 def open_publisher(publish: PublishConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_dropped: Dropped) -> Publisher:

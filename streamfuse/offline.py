@@ -88,7 +88,7 @@ def fuse_files(
         ),
         rig=str(rig.absolute()) if rig else None,
         tone=ToneConfig.model_validate({"method": tone, "time_constant_s": 1.0 if in_time else 0.0}),
-        fuse=FuseConfig(model=model),
+        fuse=FuseConfig(model=model, engine="eager"),  # the same bytes everywhere, and sizes may differ per pair
     )
     with progress_line(console) as watch:
         report = run(config, stop=stop, watch=watch, sink=functools.partial(FolderSink, out))

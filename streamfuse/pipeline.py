@@ -185,12 +185,14 @@ def run(
         intake = opened.enter_context(assemble.open_intake(config, cameras))
         rig = assemble.open_rig(config, cameras)
         thermal, rgb = cameras.thermal.info, cameras.rgb.info
+        registrar = assemble.open_registrar(config, cameras, rig, thermal, rgb)
         fuser = opened.enter_context(assemble.open_fusion(config))
+        fuser.prepare(registrar.warp)
         open_sink = sink or functools.partial(assemble.open_publisher, config.publish, rig, fuser)
         flow = _Flow(
             intake=intake,
             matcher=assemble.open_matcher(config.match, rig, thermal, rgb),
-            registrar=assemble.open_registrar(config, cameras, rig, thermal, rgb),
+            registrar=registrar,
             fuser=fuser,
             sink=open_sink(on_sent, on_dropped),
             frames=opened.enter_context(FrameLedger(resolve(config, config.ledger) if config.ledger else None)),

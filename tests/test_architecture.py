@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "streamfuse"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HOMES = {  # a heavy library -> the only places that may import it
+    "openvino": {"fuse"},
     "torch": {"fuse", "models", "training", "doctor"},
     "av": {"sources"},
     "zmq": {"publish", "subscribe", "sockets", "outbox", "doctor"},

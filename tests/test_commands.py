@@ -82,7 +82,7 @@ def test_the_demo_balances_its_ledgers_and_measures_what_a_consumer_got(tmp_path
     assert set(told["latency_ms"]) == {"p50", "p95", "p99", "n"}
     assert told["latency_ms"]["n"] == told["received"]
     assert {"captured", "matched", "registered", "fused", "sent", "received"} <= set(told["stages_ms"])
-    assert told["engine"] == "eager"
+    assert told["engine"] == "openvino-fp32"
     assert told["model"] == "laplacian"
     for picture in told["pictures"].values():
         assert cv2.imread(picture["path"]) is not None
