@@ -161,10 +161,14 @@ def open_matcher(match: MatchConfig, rig: Rig, thermal: SourceInfo, rgb: SourceI
 
 def open_fusion(config: RunConfig) -> Fuser:
     from streamfuse.fuse import open_fuser
+    from streamfuse.models import WEIGHTS
     from streamfuse.thermal import ToneMapper
 
+    asked = config.fuse.model_dump()
+    if config.fuse.model.endswith(WEIGHTS):
+        asked["model"] = str(resolve_in(config, config.fuse.model))
     tone = ToneMapper(config.tone.method, time_constant_s=config.tone.time_constant_s)
-    return open_fuser(**config.fuse.model_dump(), tone=tone)
+    return open_fuser(**asked, tone=tone)
 
 
 def open_publisher(publish: PublishConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_dropped: Dropped) -> Publisher:

@@ -36,7 +36,7 @@ from streamfuse.frames import (
 )
 from streamfuse.fuse.ladder import Ladder, Rung
 from streamfuse.fuse.process import prepare_process
-from streamfuse.models import build
+from streamfuse.models import build, identity
 from streamfuse.thermal import ToneCurve, ToneMapper
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def open_fuser(
     network = build(model)
     rungs = {name: Rung(name, partial(_open_engine, name, network, precision, threads)) for name in ENGINES}
     chosen = Ladder(rungs.values()) if engine == "auto" else rungs[engine].open()
-    return Fuser(chosen, model, tone or ToneMapper())
+    return Fuser(chosen, identity(model), tone or ToneMapper())
 
 
 def _open_engine(name: str, network: nn.Module, precision: str, threads: int) -> Engine:

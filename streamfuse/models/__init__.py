@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MODELS = ("average", "laplacian", "streamfuse-s")
+WEIGHTS = ".safetensors"
 
 
 def build(name: str) -> nn.Module:
@@ -24,12 +25,22 @@ def build(name: str) -> nn.Module:
 
     Ready for inference. Raises UserError for a name that is not in `MODELS` and for weights that do not fit.
     """
-    if name.endswith(".safetensors"):
+    if name.endswith(WEIGHTS):
         return _trained(Path(name).expanduser())
     network = untrained(name)
     if any(True for _ in network.parameters()):
         return _trained(shipped_path(f"weights/{name}.safetensors"), network, name)
     return network.eval().requires_grad_(False)
+
+
+def identity(name: str) -> str:
+    """What messages call the model: its name, and for weights at a path the first letters of their hash."""
+    if not name.endswith(WEIGHTS):
+        return name
+    from streamfuse.models.weights import read_card
+
+    card = read_card(Path(name).expanduser())
+    return f"{card.model}@{card.sha256[:8]}"
 
 
 def untrained(name: str) -> nn.Module:

@@ -16,8 +16,6 @@ from torch import nn
 
 from streamfuse.errors import UserError
 
-SUFFIX = ".safetensors"
-
 
 class DataSet(BaseModel):
     """One set that a network was trained on, and on what terms its publisher gives it."""

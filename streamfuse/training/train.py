@@ -22,8 +22,8 @@ from rich.progress import Progress as Bar
 from torch import nn
 
 from streamfuse.errors import StreamfuseError, UserError
-from streamfuse.models import untrained
-from streamfuse.models.weights import SUFFIX, DataSet, IdentityCard, save_weights
+from streamfuse.models import WEIGHTS, untrained
+from streamfuse.models.weights import DataSet, IdentityCard, save_weights
 from streamfuse.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from streamfuse.training.crops import Crops
 from streamfuse.training.log import Log
@@ -114,7 +114,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool, stop: threading.Event
     if done < config.steps:
         console.print(f"stopped after {done} of {config.steps} steps; go on with --resume")
         return told
-    path = out / f"{config.model}{SUFFIX}"
+    path = out / f"{config.model}{WEIGHTS}"
     card = save_weights(path, run.progress.average, run.card(metrics))
     console.print(f"{path}: {card.parameters} parameters, {path.stat().st_size / 1024:.0f} kB")
     return {**told, "weights": str(path), "parameters": card.parameters}

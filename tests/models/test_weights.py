@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from streamfuse.errors import UserError
-from streamfuse.models import build, untrained
+from streamfuse.models import build, identity, untrained
 from streamfuse.models.streamfuse_s import StreamfuseS
 from streamfuse.models.weights import DataSet, IdentityCard, card_path, load_weights, read_card, save_weights
 
@@ -44,6 +44,11 @@ def test_a_path_names_its_model_by_its_card(saved) -> None:
     torch.manual_seed(5)
     network = StreamfuseS()
     assert torch.equal(build(str(saved))(image, image), network(image, image))
+
+
+def test_messages_name_weights_by_model_and_hash_never_by_path(saved) -> None:
+    assert identity(str(saved)) == f"streamfuse-s@{read_card(saved).sha256[:8]}"
+    assert identity("laplacian") == "laplacian"
 
 
 def test_the_shipped_card_tells_where_the_weights_come_from() -> None:
