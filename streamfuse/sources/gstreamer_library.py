@@ -6,8 +6,11 @@ Version 1.20 or newer; since the bindings carry no types, everything that comes 
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import functools
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -58,6 +61,7 @@ def load_gstreamer() -> GStreamer:
     """Load and start GStreamer. Raises UserError where it, its bindings or their video parts are missing."""
     if not find_spec("gi"):
         raise UserError(f"GStreamer was asked for, its Python bindings (gi) are not here: {INSTALL}")
+    _keep_exceptions_working()
     gi = import_module("gi")
     try:
         for name in ("Gst", "GstApp", "GstVideo"):
@@ -71,6 +75,17 @@ def load_gstreamer() -> GStreamer:
     if version < OLDEST:
         raise UserError(f"GStreamer {'.'.join(map(str, version))} is too old, live sources need 1.20 or newer")
     return GStreamer(gst, video, version, find_spec("gi.overrides.Gst") is not None)
+
+
+def _keep_exceptions_working() -> None:
+    """Put the compiler's stack unwinder before another one that GStreamer brings.
+
+    Debian's GStreamer links libunwind, and its bindings load it for the whole process. C++ libraries that throw
+    afterwards (OpenVINO's converter does) would find its functions instead of libgcc's, and crash.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # a system without libgcc has nothing to mix up
+            ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def package_of(element: str) -> str | None:
