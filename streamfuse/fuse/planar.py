@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from streamfuse.fuse.graph import LUMA, as_bytes, luma_change, warped
+from streamfuse.fuse.graph import LUMA, luma_change, warped
 
 Inputs = dict[str, NDArray[Any]]
 """Name -> array of the right shape and type, in the order in which a graph takes them."""
@@ -29,7 +29,7 @@ class PlanarGraph(nn.Module):
 
     def forward(self, counts: Tensor, lut: Tensor, grid: Tensor, strength: Tensor, planes: Tensor) -> Tensor:
         """Counts 1 1 h w int32, lut (levels,), grid 1 H W 2, strength 1 1 H W, planes 1 3 H W uint8 -> planes."""
-        return as_bytes(self.mix(counts, lut, grid, strength, planes))
+        return rounded(self.mix(counts, lut, grid, strength, planes))
 
     def mix(self, counts: Tensor, lut: Tensor, grid: Tensor, strength: Tensor, planes: Tensor) -> Tensor:
         """`forward` before it is clipped and rounded: 1 3 H W float, 0 = black, 255 = white."""
@@ -44,7 +44,12 @@ class AlignedGraph(nn.Module):
 
     def forward(self, counts: Tensor, lut: Tensor, grid: Tensor, valid: Tensor) -> Tensor:
         """As in PlanarGraph, valid 1 1 H W in {0, 1} -> 1 1 H W uint8."""
-        return as_bytes(warped(counts, lut, grid) * valid * 255)
+        return rounded(warped(counts, lut, grid) * valid * 255)
+
+
+def rounded(values: Tensor) -> Tensor:
+    """What graph.as_bytes does, without its detour over int32, which only PyTorch converts fast."""
+    return (values.clamp(0, 255) + 0.5).floor().to(torch.uint8)
 
 
 def exported(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
