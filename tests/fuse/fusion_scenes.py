@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -52,6 +53,7 @@ def lone(frame: Frame, geometry: WarpMap) -> AlignedPair:
     return AlignedPair(frames=LoneFrame(frame=frame, why="no partner"), warp=geometry, confidence=0.75)
 
 
+@cache
 def street() -> AlignedPair:
     """A picture as cameras make it: people and cars at night, 16-bit counts, registered by the rig it was made with."""
     sources = open_synthetic(SceneConfig(thermal_size=(160, 128), rgb_size=(320, 256)), pace="fast")
