@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -83,11 +84,12 @@ class _Flow:
     health: Health = field(default_factory=Health)
     made: int = 0
     started_ns: int = 0
+    started_cpu_ns: int = 0
 
     def run(self) -> str | None:
         """Until the streams end, a limit or a stop; the text of the error that ended it, if one did."""
         error = None
-        self.started_ns = now_ns()
+        self.started_ns, self.started_cpu_ns = now_ns(), time.process_time_ns()
         try:
             for item in self.intake:
                 for outcome in self.outcomes(item):
@@ -230,6 +232,7 @@ def _interrupted_by(stop: threading.Event, sink: Sink) -> Generator[None]:
 
 def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:
     timed, outputs = timings(sent, until="sent"), flow.outputs.as_dict()
+    took_ns = now_ns() - flow.started_ns
     return Report(
         frames_in=dict(flow.frames.frames_in),
         matched=flow.frames.pairs,
@@ -241,7 +244,8 @@ def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[
         latency_ms=timed.latency_ms,
         stages_ms=timed.stages_ms,
         fps=timed.fps,
-        seconds=round((now_ns() - flow.started_ns) / 1e9, 2),
+        seconds=round(took_ns / 1e9, 2),
+        cpu_cores=round((time.process_time_ns() - flow.started_cpu_ns) / took_ns, 3),
         engine=flow.fuser.engine,
         model=flow.fuser.model,
         endpoint=flow.sink.endpoint,

@@ -21,6 +21,7 @@ class Report:
     """Counts are frames (`frames_in`, `dropped`), pairs (`matched`), lone frames, and outputs (`published`, ...).
 
     `latency_ms`: from the scheduled capture time to the socket. `balanced`: both ledgers add up to the frame.
+    `cpu_cores`: this process's CPU time by wall time, set-up left out.
     `sources`: state, reconnects and last error of each supervised source.
     """
 
@@ -35,6 +36,7 @@ class Report:
     stages_ms: Mapping[str, Percentiles]
     fps: float | None
     seconds: float
+    cpu_cores: float
     engine: str
     model: str
     endpoint: str
@@ -90,7 +92,7 @@ def _counts(told: Mapping[str, Any]) -> Table:
         error = f"; last error: {source['last_error']}" if source["last_error"] else ""
         table.add_row(name, escape(f"{source['state']}, {source['reconnects']} reconnects{error}"))
     table.add_row("ledgers", "balanced" if told["balanced"] else "[red]NOT balanced[/]")
-    table.add_row("engine, model", f"{told['engine']}, {told['model']}")
+    table.add_row("engine, model", f"{told['engine']}, {told['model']}; {told['cpu_cores']:.2f} of a core")
     return table
 
 
