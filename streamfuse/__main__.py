@@ -81,7 +81,7 @@ def fuse(
     thermal: Annotated[Path, typer.Argument(help="Thermal image, folder of images, or video.")],
     visible: Annotated[Path, typer.Argument(help="Visible image, folder or video: the output has its geometry.")],
     out: Annotated[Path, typer.Option(help="Folder for the fused images; made if missing.")],
-    model: Annotated[str, typer.Option(help="Fusion model: laplacian, average.")] = "laplacian",
+    model: Annotated[str, typer.Option(help="streamfuse-s, laplacian, average, or *.safetensors.")] = "streamfuse-s",
     rig: Annotated[Path | None, typer.Option(help="Rig file; without one the images count as registered.")] = None,
     tone: Annotated[Tone, typer.Option(help="Thermal tone mapping; auto: 8 bit as it is, 16 bit plateau.")] = Tone.auto,
     sequence: Annotated[bool | None, typer.Option(help="Smooth the tone over time (default: for videos).")] = None,
@@ -146,13 +146,24 @@ def subscribe(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    write_config: Annotated[
+        Path | None, typer.Option(help="Write a first run file for the cameras found here, e.g. live.yaml.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Say what this machine has and lacks for streamfuse, with the remedy for each thing that is missing."""
     from streamfuse.doctor import examine, print_findings
 
     findings = examine()
     print_findings(console, findings)
-    finish({"findings": [finding.as_dict() for finding in findings]}, as_json)
+    if write_config:
+        from streamfuse.sources.gstreamer_devices import list_cameras
+        from streamfuse.starting import write_starting_config
+
+        console.print(write_starting_config(write_config, list_cameras()), markup=False, highlight=False)
+    written = str(write_config) if write_config else None
+    finish({"findings": [finding.as_dict() for finding in findings], "written": written}, as_json)
 
 
 @contextmanager

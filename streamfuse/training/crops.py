@@ -1,7 +1,8 @@
 """Batches of crops, a pure function of (seed, step): a resumed run sees what an uninterrupted one would have seen.
 
 A batch holds what the network is given and what its output is compared with. Both differ where an input is degraded:
-noise is to be left out, and an input that shows nothing is to be ignored.
+noise is to be left out, and a thermal image that shows nothing is to be ignored. A visible image that shows nothing
+gets no such treatment: taught to ignore one, a network takes a clear sky for one.
 """
 
 from __future__ import annotations
@@ -60,13 +61,12 @@ class Crops:
         if chance.random() < augment.tone:
             thermal, visible = toned(thermal, chance), toned(visible, chance)
         if chance.random() < augment.night:
-            visible = visible * np.float32(chance.uniform(0.05, 0.4))
+            visible = visible * np.float32(chance.uniform(0, 0.4))
         given = [thermal, visible]
         wanted = [thermal, visible]
         if chance.random() < augment.blank:
-            empty = int(chance.integers(2))
-            given[empty] = np.full_like(thermal, chance.uniform())
-            wanted[empty] = wanted[1 - empty]
+            given[0] = np.full_like(thermal, chance.uniform())
+            wanted[0] = visible
         if chance.random() < augment.noise:
             given = [noisy(image, chance) for image in given]
         images = [np.ascontiguousarray(image, dtype=np.float32) for image in (*given, *wanted)]

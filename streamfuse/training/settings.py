@@ -31,9 +31,9 @@ class AugmentConfig(Section):
 
     smallest: Annotated[float, Field(gt=0, le=1)] = 0.5  # pairs are scaled by this to 1
     tone: Share = 0.5  # brightness, contrast and gamma of either image change
-    night: Share = 0.2  # the visible image gets dark
+    night: Share = 0.2  # the visible image gets dark, down to black
     noise: Share = 0.3  # sensor noise on either input; the wanted output has none
-    blank: Share = 0.08  # one input shows nothing; the wanted output is the other
+    blank: Share = 0.06  # the thermal image shows nothing; the wanted output is the visible one
 
 
 class LossConfig(Section):

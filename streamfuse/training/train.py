@@ -57,7 +57,7 @@ class Run:
             progress.network(batch.thermal, batch.visible), batch.wanted_thermal, batch.wanted_visible
         )
         if not torch.isfinite(loss.total):
-            raise StreamfuseError(f"step {step}: the loss is {float(loss.total)}; lower learning_rate or clip")
+            raise StreamfuseError(f"step {step}: the loss is {loss.values()['total']}; lower learning_rate or clip")
         progress.optimizer.zero_grad()
         loss.total.backward()
         nn.utils.clip_grad_norm_(progress.network.parameters(), config.clip)

@@ -16,7 +16,7 @@ HOT = 4.0
 """So many standard deviations above its mean a thermal image is fully bright."""
 MOST_CONTRAST = 1.8
 """No contrast grows by more than this, so that the noise of an empty scene stays noise."""
-BELOW = 0.25
+BELOW = 0.4
 """What is colder than the floor keeps this share of its contrast, below black."""
 
 
