@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -30,10 +28,6 @@ OPENCV_WHEELS = (
     "opencv-python-headless",
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
-)
-APT_GSTREAMER = (
-    "apt-get install python3-gi python3-gst-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "
-    "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav"
 )
 
 
@@ -64,6 +58,7 @@ def examine() -> list[Finding]:
         lambda: _optional("tensorrt", "fast engine on NVIDIA GPUs", "pip install 'streamfuse[tensorrt]'"),
         _zeromq,
         _gstreamer,
+        _plugins,
         _cameras,
     )
     return [_probed(probe) for probe in probes]
@@ -149,26 +144,40 @@ def _zeromq() -> Finding:
 
 
 def _gstreamer() -> Finding:
+    from streamfuse.sources.gstreamer_library import COPIES, INSTALL, load_gstreamer
+
     if not find_spec("gi"):
-        return Finding("GStreamer", "missing", "no Python bindings (gi): no live cameras", APT_GSTREAMER)
-    gi = import_module("gi")
-    gi.require_version("Gst", "1.0")
-    gst = import_module("gi.repository.Gst")
-    gst.init(None)
-    if not find_spec("gi.overrides.Gst"):
-        return Finding(
-            "GStreamer", "problem", f"{gst.version_string()}: every frame is copied", "install python3-gst-1.0"
-        )
-    return Finding("GStreamer", "ok", gst.version_string())
+        return Finding("GStreamer", "missing", "no Python bindings (gi): no live cameras", INSTALL)
+    loaded = load_gstreamer()
+    version = f"GStreamer {'.'.join(map(str, loaded.version))}"
+    if not loaded.zero_copy:
+        return Finding("GStreamer", "problem", version, COPIES)
+    return Finding("GStreamer", "ok", version)
+
+
+def _plugins() -> Finding:
+    from streamfuse.sources.gstreamer_library import missing_uses
+
+    if not find_spec("gi"):
+        return Finding("GStreamer plugins", "missing", "no GStreamer", "see above")
+    missing = missing_uses()
+    if not missing:
+        return Finding("GStreamer plugins", "ok", "cameras, RTSP, H.264 and H.265, MJPEG, FFV1, files")
+    packages = " ".join(dict.fromkeys(missing.values()))
+    return Finding("GStreamer plugins", "missing", f"not for {', '.join(missing)}", f"apt-get install {packages}")
 
 
 def _cameras() -> Finding:
     devices = sorted(str(path) for path in Path("/dev").glob("video*")) if Path("/dev").exists() else []
-    if not devices:
-        return Finding("cameras", "missing", "no /dev/video*", "plug a camera in; recordings need none")
-    lister = shutil.which("v4l2-ctl")
-    listed = subprocess.run([lister, "--list-devices"], capture_output=True, text=True, check=False) if lister else None
-    return Finding("cameras", "ok", listed.stdout.strip() if listed else ", ".join(devices))
+    told: list[str] = []
+    if find_spec("gi"):
+        from streamfuse.sources.gstreamer_devices import list_cameras
+
+        told = [f"{each.name} ({each.device}): {', '.join(map(str, each.modes[:4]))}" for each in list_cameras()]
+    if not (told or devices):
+        return Finding("cameras", "missing", "no camera, no /dev/video*", "plug one in; recordings and RTSP need none")
+    remedy = "streamfuse doctor --write-config live.yaml" if told else "install GStreamer to see what they offer"
+    return Finding("cameras", "ok", "; ".join(told or devices), remedy)
 
 
 def _lacks(what: str, package: str) -> Finding:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from streamfuse.errors import UserError
+from streamfuse.redact import redact
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -118,7 +119,7 @@ def _keys(model: type[BaseModel]) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = redact(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

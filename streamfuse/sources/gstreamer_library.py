@@ -41,6 +41,19 @@ PACKAGES = {
 }
 """Package -> the elements of it that a camera's launch line is likely to name."""
 
+USES = {
+    "test patterns": ("videotestsrc", BASE),
+    "USB cameras": ("v4l2src", GOOD),
+    "RTSP": ("rtspsrc", GOOD),
+    "H.264": ("avdec_h264 openh264dec nvh264dec nvv4l2decoder vah264dec", LIBAV),
+    "H.265": ("avdec_h265 nvh265dec nvv4l2decoder vah265dec", LIBAV),
+    "MJPEG": ("jpegdec nvjpegdec avdec_mjpeg", GOOD),
+    "FFV1 (16-bit video)": ("avdec_ffv1", LIBAV),
+    "Matroska files": ("matroskademux", GOOD),
+    "MP4 files": ("qtdemux", GOOD),
+}
+"""Use -> the elements of which it needs one, and the package that brings the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class GStreamer:
@@ -86,6 +99,12 @@ def _keep_exceptions_working() -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # a system without libgcc has nothing to mix up
             ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+
+
+def missing_uses() -> dict[str, str]:
+    """What cannot be done on this machine -> the Debian package that would bring it."""
+    find = load_gstreamer().Gst.ElementFactory.find
+    return {use: package for use, (any_of, package) in USES.items() if not any(map(find, any_of.split()))}
 
 
 def package_of(element: str) -> str | None:

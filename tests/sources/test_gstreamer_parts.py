@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamfuse.clock import now_ns, wall_from_monotonic_ns
+from streamfuse.config import load_run
 from streamfuse.errors import UserError
 from streamfuse.frames import Clock, Modality
 from streamfuse.redact import redact
@@ -47,6 +48,15 @@ def test_variables_come_from_the_environment_or_are_named(monkeypatch):
     assert fill_in("${CAMERA}?x=$1") == "rtsp://10.0.0.1/a?x=$1"
     with pytest.raises(UserError, match=r"\$\{NO_SUCH_CAMERA\}.*export NO_SUCH_CAMERA"):
         fill_in("${NO_SUCH_CAMERA}")
+
+
+def test_a_mistake_beside_a_password_does_not_tell_it(tmp_path):
+    path = tmp_path / "live.yaml"
+    path.write_text("source: {kind: live, thermal: 'rtsp://me:secret@10.0.0.1/a', rgb: {uri: a, launch: b}}")
+    with pytest.raises(UserError) as caught:
+        load_run(path)
+    assert "secret" not in str(caught.value)
+    assert "either `launch` (a GStreamer fragment) or `uri`" in str(caught.value)
 
 
 @pytest.mark.parametrize(
