@@ -9,23 +9,23 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from streamfuse import assemble
 from streamfuse.capture import Capture, InOrder, Item, StreamEnd, dropped
 from streamfuse.clock import now_ns
 from streamfuse.config import RunConfig, resolve
-from streamfuse.errors import EngineError, StreamfuseError
-from streamfuse.frames import DroppedFrame, Frame, FusedFrame, Reason, Stamps
+from streamfuse.errors import StreamfuseError
+from streamfuse.frames import DroppedFrame, Frame, FramePair, FusedFrame, LoneFrame, Reason, Stamps
 from streamfuse.fuse import Fuser
 from streamfuse.health import Health
 from streamfuse.ledger import FrameLedger, OutputLedger
-from streamfuse.publish import Dropped, Sent
 from streamfuse.register import Registrar
 from streamfuse.report import Report, timings
+from streamfuse.sink import OpenSink, Sink, interrupted_by
 from streamfuse.sources import SourceChange, SourceState
 from streamfuse.stretch import StretchRegistrar
 from streamfuse.sync import Outcome, PairMatcher
@@ -40,30 +40,6 @@ class Limits:
 
     frames: int | None = None
     seconds: float | None = None
-
-
-class Sink(Protocol):
-    """Where outputs go: the Publisher, or whatever wants them in this process."""
-
-    @property
-    def endpoint(self) -> str: ...
-
-    def __enter__(self) -> Any: ...
-
-    def __exit__(self, kind: Any, error: Any, trace: Any, /) -> None: ...
-
-    def wanted(self) -> frozenset[str]:
-        """Streams besides the fused one that somebody asks for now."""
-        ...
-
-    def send(self, frame: FusedFrame) -> None: ...
-
-    def interrupt(self) -> None:
-        """From any thread: a `send` that waits for its reader returns."""
-        ...
-
-
-OpenSink = Callable[[Sent, Dropped], Sink]
 
 
 @dataclass(slots=True)
@@ -92,55 +68,59 @@ class _Flow:
         self.started_ns, self.started_cpu_ns = now_ns(), time.process_time_ns()
         try:
             for item in self.intake:
-                for outcome in self.outcomes(item):
-                    self.output(outcome)
+                self.emit(self.leaving(item))
                 if self.finished():
                     break
             else:
-                for outcome in self.matcher.flush():
-                    self.frames.leave(outcome)
-                    self.output(outcome)
+                self.emit(self.matcher.flush())
         except StreamfuseError as failure:
             error = str(failure)
         self.drain()
         return error
 
-    def outcomes(self, item: Item | None) -> Iterator[Outcome]:
-        """What leaves the matcher because of this item; every frame enters and leaves the ledger here."""
+    def leaving(self, item: Item | None) -> list[Outcome]:
+        """What leaves the matcher because of this item."""
         match item:
             case None:
-                leaving = self.matcher.advance(now_ns()) if self.paced else []
+                return self.matcher.advance(now_ns()) if self.paced else []
             case Frame():
                 self.frames.enter(item)
-                leaving = self.matcher.push(item)
-                if self.paced:  # not now: what still waits in the inbox came before now
-                    leaving += self.matcher.advance(item.stamps["captured"])
+                outcomes = self.matcher.push(item)
+                # Not now: what still waits in the inbox came before now.
+                return outcomes + (self.matcher.advance(item.stamps["captured"]) if self.paced else [])
             case StreamEnd():
-                leaving = self.matcher.end(item.modality)
+                return self.matcher.end(item.modality)
             case DroppedFrame():
                 self.frames.enter(item)
-                leaving = [item]
+                return [item]
             case SourceChange():
                 self.health.note(item)
                 gone = item.state in (SourceState.STALLED, SourceState.FAILED)
-                leaving = self.matcher.end(item.modality) if gone else []
-        for outcome in leaving:
-            self.frames.leave(outcome)
-            yield outcome
+                return self.matcher.end(item.modality) if gone else []
 
-    def output(self, outcome: Outcome) -> None:
-        if isinstance(outcome, DroppedFrame):
-            return
-        self.outputs.enter()
-        matched = outcome.stamped("matched", now_ns())
-        aligned = self.registrar.register(matched).stamped("registered", now_ns())
+    def emit(self, outcomes: list[Outcome]) -> None:
+        """Write all of them into both ledgers, then make outputs of them while the run lasts."""
+        for outcome in outcomes:
+            self.frames.leave(outcome)
+        waiting = deque(outcome for outcome in outcomes if not isinstance(outcome, DroppedFrame))
+        self.outputs.enter(len(waiting))
         try:
+            while waiting and not self.finished():
+                self.output(waiting.popleft())
+        finally:
+            self.outputs.dropped(Reason.SHUTDOWN, len(waiting))
+
+    def output(self, outcome: FramePair | LoneFrame) -> None:
+        """Register, fuse, send: each stage stamped when it is done."""
+        try:
+            matched = outcome.stamped("matched", now_ns())
+            aligned = self.registrar.register(matched).stamped("registered", now_ns())
             fused = self.fuser.fuse(aligned, layers=self.sink.wanted())
-        except EngineError:
+            self.made += 1
+            self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.as_dict()["dropped"]}))
+        except StreamfuseError:
             self.outputs.dropped(Reason.FAILED)
             raise
-        self.made += 1
-        self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.as_dict()["dropped"]}))
         self.watch(fused)
 
     def finished(self) -> bool:
@@ -204,30 +184,10 @@ def run(
             watch=watch,
             paced=cameras.paced,
         )
-        with flow.sink, _interrupted_by(flow.stop, flow.sink):
+        with flow.sink, interrupted_by(flow.stop, flow.sink):
             ready(flow.sink)
             error = flow.run()
         return _report(flow, list(stamps), error, cameras.warnings)
-
-
-@contextmanager
-def _interrupted_by(stop: threading.Event, sink: Sink) -> Generator[None]:
-    """A loss-free sink may wait for its reader for ever, where no loop looks at `stop`."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            if stop.is_set():
-                sink.interrupt()
-                return
-
-    watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
 
 
 def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:

@@ -11,7 +11,7 @@ from fakes import PERIOD_NS, FakeSource, stream
 from streamfuse import assemble
 from streamfuse.clock import now_ns
 from streamfuse.config import RunConfig
-from streamfuse.errors import EngineError, SourceLost
+from streamfuse.errors import EngineError, SourceLost, UserError
 from streamfuse.frames import DroppedFrame, Modality, Reason, State
 from streamfuse.fuse import Fuser
 from streamfuse.pipeline import Limits, run
@@ -168,6 +168,26 @@ def test_an_engine_that_fails_is_counted_and_told(rig_up, monkeypatch):
     assert report.error == "out of memory"
     assert report.outputs_dropped == {"failed": 1}
     assert report.balanced
+
+
+@pytest.mark.parametrize("frames", [1, 3, 5])
+def test_no_output_is_made_beyond_the_limit_although_many_leave_at_once(rig_up, frames):
+    thermal, rgb = FakeSource(T, stream(T, 0)), FakeSource(V, stream(V, 8))
+    report, outputs = rig_up(thermal, rgb, deterministic=True, limits=Limits(frames=frames))
+    assert len(outputs) == report.published == frames
+    assert report.balanced
+    assert sum(report.lone.values()) == report.published + sum(report.outputs_dropped.values())
+
+
+def test_a_sink_that_fails_leaves_balanced_ledgers(rig_up, monkeypatch):
+    def full(self, frame):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(Collected, "send", full)
+    report, _ = rig_up(FakeSource(T, []), FakeSource(V, stream(V, 8)), deterministic=True)
+    assert report.error == "the disk is full"
+    assert report.balanced
+    assert report.outputs_dropped["failed"] == 1
 
 
 def test_a_source_that_fails_in_the_deterministic_pace_is_told_too(rig_up):
