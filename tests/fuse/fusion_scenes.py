@@ -59,10 +59,10 @@ def street() -> AlignedPair:
     sources = open_synthetic(SceneConfig(thermal_size=(160, 128), rgb_size=(320, 256)), pace="fast")
     with sources.thermal as thermal, sources.rgb as rgb:
         frames = [next(item for item in source if isinstance(item, Frame)) for source in (thermal, rgb)]
-    registrar = Registrar(sources.rig, size=(240, 192), thermal_size=(160, 128), rgb_size=(320, 256))
+    registrar = Registrar(sources.rig, size=(120, 96), thermal_size=(160, 128), rgb_size=(320, 256))
     aligned = registrar.register(FramePair(thermal=frames[0], rgb=frames[1], skew_ns=0))
     seen = replace(frames[1], pixels=on_grid(frames[1].pixels, aligned.warp.grid))
-    whole = replace(aligned.warp, grid=OutputGrid((240, 192), (240, 192), (0, 0, 240, 192)))
+    whole = replace(aligned.warp, grid=OutputGrid((120, 96), (120, 96), (0, 0, 120, 96)))
     return replace(aligned, frames=replace(aligned.frames, rgb=seen), warp=whole)
 
 

@@ -78,7 +78,7 @@ def test_neither_a_new_map_nor_a_new_curve_compiles_anything(built, compiling) -
 
 def test_another_size_model_precision_or_weight_is_another_file(built, compiling) -> None:
     started(built).set_warp(warp((31, 23), (48, 37)))
-    started(built, "streamfuse-s", precision="bf16")
+    started(built, precision="fp32")
     started(built, "streamfuse-s", precision="fp32")
     other = OpenVinoEngine(untrained("streamfuse-s").eval(), cache=built, precision="fp32")
     other.set_warp(GEOMETRY)
