@@ -37,7 +37,7 @@ OpenSink = Callable[[Sent, Dropped], Sink]
 
 @contextmanager
 def interrupted_by(stop: threading.Event, sink: Sink) -> Generator[None]:
-    """Interrupt `sink` once `stop` is set: a loss-free sink may wait for its reader for ever, where no loop looks at `stop`."""
+    """Interrupt `sink` once `stop` is set: a loss-free one may wait for its reader, where no loop looks at `stop`."""
     over = threading.Event()
 
     def watch() -> None:
