@@ -16,6 +16,7 @@ from streamfuse.__main__ import app
 from streamfuse.errors import StreamfuseError, UserError
 from streamfuse.models import build
 from streamfuse.models.weights import read_card
+from streamfuse.shipped import shipped_path
 from streamfuse.training.crops import Crops
 from streamfuse.training.pairs import Pair, find_pairs, load_sets, split_scenes
 from streamfuse.training.settings import AugmentConfig, SetConfig, load_training
@@ -74,6 +75,15 @@ def test_the_usual_layouts_are_found_and_paired_by_name(tmp_path, names) -> None
     for stem in ("9", "11", "12"):
         write(tmp_path / names[1] / f"{stem}.jpg", np.zeros((4, 4), np.uint8))
     assert [(hot.stem, seen.stem) for hot, seen in find_pairs(tmp_path)] == [("9", "9"), ("11", "11")]
+
+
+def test_the_shipped_training_file_is_the_recipe_of_the_shipped_weights() -> None:
+    recipe = load_training(shipped_path("configs/train.yaml"))
+    card = read_card(shipped_path("weights/streamfuse-s.safetensors"))
+    assert (card.model, card.steps, card.seed) == (recipe.model, recipe.steps, recipe.seed)
+    assert card.loss == recipe.loss.model_dump()
+    assert [(one.name, one.licence) for one in card.data] == [(one.folder, one.licence) for one in recipe.sets]
+    assert card.terms == recipe.terms
 
 
 def test_no_scene_is_on_both_sides_of_the_split(project) -> None:
