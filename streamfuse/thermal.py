@@ -24,8 +24,11 @@ METHODS = ("auto", "linear", "percentile", "plateau")
 KNOTS = 257
 SAMPLES = 20_000  # a histogram of so many pixels is within 0.01 of the whole image's, everywhere
 BINS = 4096
-LINEAR_SHARE = 0.2
-"""Part of the output range that a plateau curve spreads evenly over all counts, so that it can always be inverted."""
+LINEAR_SHARE = 0.4
+"""Part of the output range that a plateau curve spreads evenly over all counts.
+
+It keeps the curve invertible, and what is much hotter than a large warm surface much brighter than it.
+"""
 BULK = (0.1, 0.9)
 """Quantiles between which the bulk of a scene lies, whatever small hot or cold things are in it."""
 
