@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.assemble import scene_of
-from streamfuse.config import RunConfig, SyntheticConfig
+from streamfuse.config import OutputConfig, RunConfig, SyntheticConfig
 from streamfuse.errors import StreamfuseError
 from streamfuse.frames import FusedFrame, Modality
 from streamfuse.pipeline import Limits, run
@@ -25,6 +25,7 @@ from streamfuse.triptych import triptych, write_image
 
 REAL_MOMENT = 80
 SYNTHETIC_MOMENT = 90
+SYNTHETIC_SIZE = (800, 450)  # the scene's whole width: somebody stands in the dark alley on the right
 WINDOW = 12
 LAYERS = frozenset({"thermal", "visible"})
 
@@ -81,7 +82,8 @@ def show_real(config: RunConfig, path: Path) -> dict[str, Any]:
 def show_synthetic(config: RunConfig, path: Path) -> dict[str, Any]:
     """thermal | visible | fused of the synthetic scene, with the registration error that was measured in it."""
     source = SyntheticConfig(kind="synthetic", pace="every")
-    synthetic = config.model_copy(update={"source": source, "rig": None})
+    changes = {"source": source, "rig": None, "output": OutputConfig(size=SYNTHETIC_SIZE)}
+    synthetic = config.model_copy(update=changes)
     fused = moment(synthetic, SYNTHETIC_MOMENT)
     error_px = registration_error_px(synthetic, source)
     captions = ("thermal, aligned", "visible", f"fused: {fused.model}; registration error {error_px:.2f} px")
