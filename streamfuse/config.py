@@ -110,7 +110,7 @@ class ToneConfig(Section):
 
 
 class FuseConfig(Section):
-    model: str = "laplacian"
+    model: str = "streamfuse-s"
     engine: str = "auto"  # openvino, else eager; said in every message
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # of compiled engines; auto: what this CPU computes fastest
     threads: Annotated[int, Field(ge=1, le=64)] = 1
