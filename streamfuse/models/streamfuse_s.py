@@ -52,16 +52,17 @@ class StreamfuseS(nn.Module):
         """Thermal and visible phases N 8 h w -> what is added to the visible ones, N 4 h w."""
         thermal, visible = phases[:, :4], phases[:, 4:]
         seen = self.stem(phases)
-        said: Tensor = self.head(self.body(seen + self.context(seen)))
+        # as rows: what convolutions leave interleaved by channel is parted once, not at every use
+        said: Tensor = self.head(self.body(seen + self.context(seen))).flatten(2)
         gains, weights = MOST_GAIN * torch.sigmoid(said[:, :2]), MOST_WEIGHT * torch.sigmoid(said[:, 2:4])
         excess = weights - gains
         added = (
-            excess[:, :1] * thermal.mean(dim=1, keepdim=True)
-            + excess[:, 1:] * visible.mean(dim=1, keepdim=True)
+            excess[:, :1] * thermal.flatten(2).mean(dim=1, keepdim=True)
+            + excess[:, 1:] * visible.flatten(2).mean(dim=1, keepdim=True)
             + MOST_OFFSET * torch.tanh(said[:, 4:])
         )
-        maps = F.pad(torch.cat((gains[:, :1], gains[:, 1:] - 1, added), dim=1), (1, 1, 1, 1), mode="replicate")
-        full = F.conv2d(maps, self.enlarging)
+        maps = torch.cat((gains[:, :1], gains[:, 1:] - 1, added), dim=1).reshape(-1, 3, *thermal.shape[-2:])
+        full = F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), self.enlarging)
         return full[:, :4] * thermal + full[:, 4:8] * visible + full[:, 8:]
 
 
