@@ -159,8 +159,8 @@ def test_steps_on_one_batch_lower_its_loss(project) -> None:
     run = open_run(config)
     first = run.crops.at(0)
     object.__setattr__(run.crops, "at", lambda step: first)
-    losses = [run.step(step).values()["total"] for step in range(40)]
-    assert losses[-1] < 0.8 * losses[0]
+    losses = [run.step(step).values()["total"] for step in range(20)]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_the_rate_warms_up_and_falls(project) -> None:
