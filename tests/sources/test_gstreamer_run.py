@@ -78,13 +78,15 @@ def test_a_missing_variable_ends_the_run_before_it_begins(monkeypatch):
 
 
 def test_a_server_that_dies_and_returns_leaves_thermal_only_and_then_fused_again(tmp_path: Path):
-    stop, outputs, came_ns = threading.Event(), [], []
+    stop, recovered, outputs, came_ns = threading.Event(), threading.Event(), [], []
     returned_ns = 0
     rgb_port = free_port()
 
     def watch(output: FusedFrame) -> None:
         outputs.append(output)
         came_ns.append(now_ns())
+        if returned_ns and output.state is State.FUSED:
+            recovered.set()
 
     with rtsp_server() as (_, thermal_port):
         config = live(
@@ -101,7 +103,7 @@ def test_a_server_that_dies_and_returns_leaves_thermal_only_and_then_fused_again
             threading.Event().wait(1.5)
             with rtsp_server(port=rgb_port):
                 returned_ns = now_ns()
-                threading.Event().wait(6.0)
+                recovered.wait(20.0)  # about one second on a machine with nothing else to do
                 stop.set()
 
         striker = threading.Thread(target=strike)
@@ -111,9 +113,7 @@ def test_a_server_that_dies_and_returns_leaves_thermal_only_and_then_fused_again
     assert report.error is None
     assert report.balanced
     assert report.sources["rgb"]["reconnects"] >= 1
-    states = [output.state for output in outputs]
-    assert states.count(State.FUSED) >= 30
-    lost = len(states) - 1 - states[::-1].index(State.THERMAL_ONLY)
-    assert State.FUSED in states[:lost], "fused before"
-    again = next(at for at, state in zip(came_ns[lost:], states[lost:], strict=True) if state is State.FUSED)
-    assert again - returned_ns < 3e9, "fused again within three seconds"
+    assert recovered.is_set(), "fused again"
+    before = [output.state for output, at_ns in zip(outputs, came_ns, strict=True) if at_ns < returned_ns]
+    assert before.count(State.FUSED) >= 30
+    assert before[-1] is State.THERMAL_ONLY, "alone, but flowing, until the other is back"
