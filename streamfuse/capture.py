@@ -261,20 +261,8 @@ def _time_of(item: Item | _Failure) -> int | None:
 def _drop_oldest(inbox: deque[_Waiting]) -> None:
     for index, waiting in enumerate(inbox):
         if isinstance(waiting.item, Frame):
-            inbox[index] = replace(waiting, item=dropped(waiting.item, Reason.OVERFLOW, "the inbox was full"))
+            inbox[index] = replace(waiting, item=waiting.item.dropped(Reason.OVERFLOW, "the inbox was full"))
             return
-
-
-def dropped(frame: Frame, reason: Reason, detail: str = "") -> DroppedFrame:
-    """The ledger entry of a frame that leaves here."""
-    return DroppedFrame(
-        modality=frame.modality,
-        sequence=frame.sequence,
-        reason=reason,
-        capture_ns=frame.capture_ns,
-        recording_ns=frame.recording_ns,
-        detail=detail,
-    )
 
 
 def _handed_over(failure: _Failure) -> StreamfuseError:

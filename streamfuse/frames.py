@@ -111,6 +111,17 @@ class Frame:
     def stamped(self, stage: str, at_ns: int) -> Frame:
         return replace(self, stamps={**self.stamps, stage: at_ns})
 
+    def dropped(self, reason: Reason, detail: str = "") -> DroppedFrame:
+        """The ledger entry of this frame where it leaves early."""
+        return DroppedFrame(
+            modality=self.modality,
+            sequence=self.sequence,
+            reason=reason,
+            capture_ns=self.capture_ns,
+            recording_ns=self.recording_ns,
+            detail=detail,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DroppedFrame:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streamfuse import assemble
-from streamfuse.capture import Capture, InOrder, Item, StreamEnd, dropped
+from streamfuse.capture import Capture, InOrder, Item, StreamEnd
 from streamfuse.clock import now_ns
 from streamfuse.config import RunConfig, resolve
 from streamfuse.errors import StreamfuseError
@@ -135,7 +135,7 @@ class _Flow:
         for item in self.intake.rest():
             if isinstance(item, Frame | DroppedFrame):
                 self.frames.enter(item)
-                self.frames.leave(dropped(item, Reason.SHUTDOWN) if isinstance(item, Frame) else item)
+                self.frames.leave(item.dropped(Reason.SHUTDOWN) if isinstance(item, Frame) else item)
 
 
 def run(

@@ -103,9 +103,9 @@ class PairMatcher:
         stream, other = self._streams[frame.modality], self._streams[frame.modality.other]
         objection = stream.objection(frame)
         if objection is Reason.DUPLICATE:
-            return [_dropped(frame, objection)]
+            return [frame.dropped(objection)]
         if objection is Reason.LATE:
-            return [_dropped(frame, objection, "out of order in its own stream")]
+            return [frame.dropped(objection, "out of order in its own stream")]
         outcomes = self._restart(stream, stream.time_of(frame)) if objection is Reason.RESET else []
         stream.add(frame, other.newest)
         return outcomes + self._run()
@@ -158,7 +158,7 @@ class PairMatcher:
         reference, other = self._reference.queue[0], self._other.queue
         bound_ns = self._bound_ns(reference)
         if self._comes_too_late(reference):
-            return [_dropped(self._reference.take().frame, Reason.LATE, TOO_LATE)]
+            return [self._reference.take().frame.dropped(Reason.LATE, TOO_LATE)]
         if other and (other[0].time_ns < reference.time_ns - bound_ns or self._comes_too_late(other[0])):
             return self._pass_over(reference)
         try:
@@ -239,11 +239,11 @@ class PairMatcher:
         near = [self._decided_ns, following.time_ns if following else None]
         reach_ns = NEAR_PERIODS * (following or ours).period_ns
         if self._gave_up_ns is not None and self._is_past(entry.time_ns) and entry.time_ns <= self._gave_up_ns:
-            return [_dropped(entry.frame, Reason.LATE, TOO_LATE)]
+            return [entry.frame.dropped(Reason.LATE, TOO_LATE)]
         if any(time_ns is not None and abs(entry.time_ns - time_ns) <= reach_ns for time_ns in near):
-            return [_dropped(entry.frame, Reason.SURPLUS)]
+            return [entry.frame.dropped(Reason.SURPLUS)]
         if crowded and self._expects_reference():
-            return [_dropped(entry.frame, Reason.OVERFLOW)]
+            return [entry.frame.dropped(Reason.OVERFLOW)]
         if following is None:
             self._gave_up_ns = entry.time_ns
         ended = ours.ended and not ours.queue
@@ -251,7 +251,7 @@ class PairMatcher:
 
     def _alone(self, entry: Waiting, why: str) -> Outcome:
         if self._is_past(entry.time_ns):
-            return _dropped(entry.frame, Reason.LATE, TOO_LATE)
+            return entry.frame.dropped(Reason.LATE, TOO_LATE)
         self._left_ns = entry.time_ns
         return LoneFrame(frame=entry.frame, why=why)
 
@@ -283,7 +283,7 @@ class PairMatcher:
         if len(entries) < len(stream.queue):
             self._held = None
         stream.queue.clear()
-        return [_dropped(entry.frame, Reason.RESET, detail) for entry in entries]
+        return [entry.frame.dropped(Reason.RESET, detail) for entry in entries]
 
     # -- bounds -----------------------------------------------------------------------------------------------------
 
@@ -325,17 +325,6 @@ class PairMatcher:
     def _is_past(self, time_ns: int) -> bool:
         """Has an output of this time or a later one left? (More than a second later: another time, no comparison.)"""
         return self._left_ns is not None and 0 <= self._left_ns - time_ns < SECOND_NS
-
-
-def _dropped(frame: Frame, reason: Reason, detail: str = "") -> Outcome:
-    return DroppedFrame(
-        modality=frame.modality,
-        sequence=frame.sequence,
-        reason=reason,
-        capture_ns=frame.capture_ns,
-        recording_ns=frame.recording_ns,
-        detail=detail,
-    )
 
 
 def _check(

@@ -2,12 +2,14 @@
 
     python rtsp_server.py PORT [USER PASSWORD]
 
-serves /thermal (grey ball, 320x256) and /rgb (colour ball, 640x480) at 30 Hz in H.264; says "ready" on stdout.
+serves /thermal (grey ball, 320x256) and /rgb (colour ball, 640x480) at 30 Hz in H.264, and /clip, the thermal video
+that ships, as it is; says "ready" on stdout.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import gi
 
@@ -21,6 +23,8 @@ STREAMS = {
     "/rgb": "videotestsrc is-live=true pattern=ball background-color=0xff204060"
     " ! video/x-raw,format=I420,width=640,height=480,framerate=30/1",
 }
+SAMPLE = Path(__file__).resolve().parents[2] / "streamfuse/samples/heli041/thermal.mp4"
+CLIP = f"filesrc location={SAMPLE} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1"
 
 
 def serve(port: str, login: list[str]) -> None:
@@ -30,9 +34,10 @@ def serve(port: str, login: list[str]) -> None:
     server.set_service(port)
     if login:
         server.set_auth(_password(*login))
-    for path, launch in STREAMS.items():
+    streams = {path: f"{launch} ! {ENCODE}" for path, launch in STREAMS.items()}
+    for path, launch in {**streams, "/clip": CLIP}.items():
         factory = GstRtspServer.RTSPMediaFactory.new()
-        factory.set_launch(f"( {launch} ! {ENCODE} )")
+        factory.set_launch(f"( {launch} )")
         factory.set_shared(True)
         if login:
             factory.get_permissions() or factory.set_permissions(_permissions())

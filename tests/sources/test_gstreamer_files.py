@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from sources.gstreamer_streams import frames, take, write_video
+from sources.gstreamer_streams import frames, rtsp_server, take, write_video
 
 from streamfuse.clock import ReplayClock
 from streamfuse.frames import Clock, Frame, Modality
@@ -82,6 +82,18 @@ def test_the_shipped_recording_is_the_same_both_ways():
     gstreamer = frames(THERMAL, 20, uri=thermal.as_uri())
     assert all((one.pixels == other.pixels).all() for one, other in zip(pyav, gstreamer, strict=False))
     assert len(gstreamer) == 20
+
+
+def test_a_recording_served_over_rtsp_has_the_pixels_that_pyav_reads_from_its_file():
+    thermal, visible = (shipped_path(f"samples/heli041/{name}.mp4") for name in ("thermal", "visible"))
+    pyav, _ = replayed(thermal, visible)
+    number = {frame.pixels.tobytes(): frame.sequence for frame in pyav}
+    with rtsp_server() as (_, port):
+        served = frames(THERMAL, 60, uri=f"rtsp://127.0.0.1:{port}/clip")
+    numbers = [number.get(frame.pixels.tobytes(), -1) for frame in served]
+    assert len(numbers) == 60
+    assert -1 not in numbers, "a picture that the file does not hold"
+    assert numbers == sorted(numbers)
 
 
 def test_files_keep_their_own_times_and_share_one_start(counts, colours):
