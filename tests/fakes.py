@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from streamfuse.clock import now_ns
 from streamfuse.frames import Clock, DroppedFrame, Frame, Modality
 from streamfuse.sources import SourceInfo
 
@@ -71,3 +72,27 @@ class FakeSource:
 
 def stream(modality: Modality, count: int, *, offset_ns: int = 0, period_ns: int = PERIOD_NS) -> list[Frame]:
     return [frame(modality, k, offset_ns + k * period_ns) for k in range(count)]
+
+
+class FakeSink:
+    """Takes every output, counts it as sent, forgets it."""
+
+    endpoint = "memory"
+
+    def __init__(self, on_sent, on_dropped):
+        self.on_sent = on_sent
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return
+
+    def wanted(self):
+        return frozenset()
+
+    def interrupt(self):
+        return
+
+    def send(self, frame):
+        self.on_sent(frame.stamped("sent", now_ns()))

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from fakes import PERIOD_NS, FakeSource, stream
+from fakes import PERIOD_NS, FakeSink, FakeSource, stream
 
 from streamfuse import assemble
 from streamfuse.clock import now_ns
@@ -20,30 +20,19 @@ T, V = Modality.THERMAL, Modality.RGB
 CONFIG = RunConfig.model_validate({"source": {"kind": "synthetic"}, "fuse": {"model": "average"}})
 
 
-class Collected:
+class Collected(FakeSink):
     """A sink that keeps every output."""
 
-    endpoint = "memory"
-
     def __init__(self, on_sent, on_dropped):
+        super().__init__(on_sent, on_dropped)
         self.frames = []
-        self.on_sent = on_sent
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return
 
     def wanted(self):
         return frozenset({"thermal-raw"})
 
-    def interrupt(self):
-        return
-
     def send(self, frame):
         self.frames.append(frame)
-        self.on_sent(frame.stamped("sent", now_ns()))
+        super().send(frame)
 
 
 @pytest.fixture

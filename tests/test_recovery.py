@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from fakes import FakeSource, frame
+from fakes import FakeSink, FakeSource, frame
 
 from streamfuse import assemble
 from streamfuse.capture import Policy
@@ -49,28 +49,6 @@ class LiveCamera(FakeSource):
         self.closed.wait()
 
 
-class Sink:
-    endpoint = "memory"
-
-    def __init__(self, on_sent, on_dropped):
-        self.on_sent = on_sent
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return
-
-    def wanted(self):
-        return frozenset()
-
-    def interrupt(self):
-        return
-
-    def send(self, frame):
-        self.on_sent(frame.stamped("sent", now_ns()))
-
-
 def supervised(modality, *script, expected=KNOWN, patience=QUICK):
     """A camera whose openings follow the script: (count, ending), or the error that opening it raises."""
     openings = itertools.chain(script, itertools.repeat(script[-1]))
@@ -93,7 +71,7 @@ def go(monkeypatch):
         monkeypatch.setattr(assemble, "open_cameras", lambda config: cameras)
         outputs = []
         assert Policy(CONFIG.policy) is Policy.NEWEST
-        return run(CONFIG, sink=Sink, watch=outputs.append, **options), outputs
+        return run(CONFIG, sink=FakeSink, watch=outputs.append, **options), outputs
 
     return go
 

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from fakes import FakeSink
 from sources.gstreamer_streams import LIVE, free_port, rtsp_server
 
 from streamfuse.clock import now_ns
@@ -15,28 +16,6 @@ from streamfuse.errors import UserError
 from streamfuse.frames import Clock, FusedFrame, State
 from streamfuse.pipeline import Limits, run
 from streamfuse.shipped import shipped_path
-
-
-class Sink:
-    endpoint = "memory"
-
-    def __init__(self, on_sent, on_dropped):
-        self.on_sent = on_sent
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return
-
-    def wanted(self):
-        return frozenset()
-
-    def interrupt(self):
-        return
-
-    def send(self, frame):
-        self.on_sent(frame.stamped("sent", now_ns()))
 
 
 def live(thermal: dict[str, object], rgb: dict[str, object], **more: object) -> RunConfig:
@@ -54,7 +33,7 @@ def test_two_live_patterns_are_matched_and_every_frame_is_accounted_for():
     pattern = {"launch": f"{LIVE} pattern=ball", "size": (64, 48), "rate_hz": 30}
     outputs: list[FusedFrame] = []
     config = live({**pattern, "format": "GRAY16_LE"}, {**pattern, "format": "BGR"})
-    report = run(config, sink=Sink, watch=outputs.append, limits=Limits(frames=45))
+    report = run(config, sink=FakeSink, watch=outputs.append, limits=Limits(frames=45))
     assert report.error is None
     assert report.balanced
     assert report.matched >= 40
@@ -65,7 +44,7 @@ def test_two_live_patterns_are_matched_and_every_frame_is_accounted_for():
 
 def test_two_files_play_as_one_recording():
     thermal, visible = (str(shipped_path(f"samples/heli041/{name}.mp4")) for name in ("thermal", "visible"))
-    report = run(live({"uri": thermal}, {"uri": visible}, policy="every"), sink=Sink, limits=Limits(frames=40))
+    report = run(live({"uri": thermal}, {"uri": visible}, policy="every"), sink=FakeSink, limits=Limits(frames=40))
     assert report.error is None
     assert report.balanced
     assert report.matched >= 30
@@ -74,7 +53,7 @@ def test_two_files_play_as_one_recording():
 def test_a_missing_variable_ends_the_run_before_it_begins(monkeypatch):
     monkeypatch.delenv("THERMAL_URI", raising=False)
     with pytest.raises(UserError, match="THERMAL_URI"):
-        run(load_run(shipped_path("configs/live-rtsp.yaml")), sink=Sink)
+        run(load_run(shipped_path("configs/live-rtsp.yaml")), sink=FakeSink)
 
 
 def test_a_server_that_dies_and_returns_leaves_thermal_only_and_then_fused_again(tmp_path: Path):
@@ -108,7 +87,7 @@ def test_a_server_that_dies_and_returns_leaves_thermal_only_and_then_fused_again
 
         striker = threading.Thread(target=strike)
         striker.start()
-        report = run(config, sink=Sink, watch=watch, stop=stop)
+        report = run(config, sink=FakeSink, watch=watch, stop=stop)
         striker.join()
     assert report.error is None
     assert report.balanced
