@@ -84,10 +84,7 @@ class Capture:
         ]
 
     def __enter__(self) -> Capture:
-        with ExitStack() as opening:
-            for source in self._sources:
-                opening.enter_context(source)
-            self._opened = opening.pop_all()
+        self._opened = _opened(self._sources)
         return self
 
     def __exit__(
@@ -212,13 +209,8 @@ class InOrder:
         self._opened = ExitStack()
         self._stopped = False
 
-    in_flight = 0
-
     def __enter__(self) -> InOrder:
-        with ExitStack() as opening:
-            for source in self._sources:
-                opening.enter_context(source)
-            self._opened = opening.pop_all()
+        self._opened = _opened(self._sources)
         return self
 
     def __exit__(
@@ -256,6 +248,14 @@ def _keyed(source: FrameSource, rank: int) -> Iterator[tuple[int, int, Item]]:
 
 def _time_of(item: Item | _Failure) -> int | None:
     return item.capture_ns if isinstance(item, Frame | DroppedFrame) else None
+
+
+def _opened(sources: Sequence[FrameSource]) -> ExitStack:
+    """All of them, or none: where one does not open, those before it are closed again."""
+    with ExitStack() as opening:
+        for source in sources:
+            opening.enter_context(source)
+        return opening.pop_all()
 
 
 def _drop_oldest(inbox: deque[_Waiting]) -> None:

@@ -117,7 +117,7 @@ class _Flow:
             aligned = self.registrar.register(matched).stamped("registered", now_ns())
             fused = self.fuser.fuse(aligned, layers=self.sink.wanted())
             self.made += 1
-            self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.as_dict()["dropped"]}))
+            self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.dropped_by_reason}))
         except StreamfuseError:
             self.outputs.dropped(Reason.FAILED)
             raise
@@ -191,16 +191,16 @@ def run(
 
 
 def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:
-    timed, outputs = timings(sent, until="sent"), flow.outputs.as_dict()
+    timed, outputs = timings(sent, until="sent"), flow.outputs
     took_ns = now_ns() - flow.started_ns
     return Report(
         frames_in=dict(flow.frames.frames_in),
         matched=flow.frames.pairs,
         lone=dict(flow.frames.lone),
         dropped=dict(flow.frames.dropped),
-        published=outputs["published"],
-        outputs_dropped=outputs["dropped"],
-        balanced=flow.frames.in_flight == 0 == outputs["in_flight"],
+        published=outputs.published_count,
+        outputs_dropped=outputs.dropped_by_reason,
+        balanced=flow.frames.in_flight == outputs.in_flight == 0,
         latency_ms=timed.latency_ms,
         stages_ms=timed.stages_ms,
         fps=timed.fps,
