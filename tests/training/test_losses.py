@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamfuse.training.losses import CombinedLoss, LossWeights
-from streamfuse.training.losses.gradient import DirectionalGradientLoss, gradients, halved
+from streamfuse.training.losses.directional import DirectionalGradientLoss
 from streamfuse.training.losses.intensity import IntensityLoss
+from streamfuse.training.losses.sobel import gradients, halved
 from streamfuse.training.losses.structure import SSIMLoss, blurred, similarity
 from streamfuse.training.losses.veil import BELOW, unveiled
 
@@ -68,7 +69,7 @@ def test_an_edge_of_any_direction_is_wanted_in_full_and_its_loss_is_noticed(degr
 def test_crossing_diagonals_do_not_cancel() -> None:
     """Two sources whose axis responses have opposite signs: what is wanted has the strength of either one."""
     one, other = gradients(step(45)), gradients(step(135))
-    wanted = DirectionalGradientLoss().wanted(one, other)
+    wanted = DirectionalGradientLoss().gate.wanted(one, other)
     strengths = [edges.norm(dim=1)[0, 6:-6, 6:-6] for edges in (one, other, wanted)]
     stronger = torch.maximum(strengths[0], strengths[1])
     clear = stronger > 0.02
@@ -86,7 +87,7 @@ def test_the_choice_between_vectors_never_turns_an_edge() -> None:
     """The wanted gradient lies between both sources' directions: a positive mix of them, never x of one and y of the
     other."""
     hot, seen = gradients(smooth(1)), gradients(smooth(2))
-    wanted = DirectionalGradientLoss().wanted(hot, seen)
+    wanted = DirectionalGradientLoss().gate.wanted(hot, seen)
     matrix = torch.stack((hot, seen), dim=-1).permute(0, 2, 3, 1, 4).reshape(-1, 2, 2).double()
     solvable = torch.linalg.det(matrix).abs() > 1e-5
     mix = torch.linalg.solve(matrix[solvable], wanted.permute(0, 2, 3, 1).reshape(-1, 2, 1)[solvable].double())
@@ -98,8 +99,8 @@ def test_the_choice_between_vectors_never_turns_an_edge() -> None:
 def test_opposed_edges_are_decided_more_sharply_than_agreeing_ones() -> None:
     weak, strong = torch.tensor([0.05, 0.0]).view(1, 2, 1, 1), torch.tensor([0.08, 0.0]).view(1, 2, 1, 1)
     loss = DirectionalGradientLoss()
-    assert float(loss.wanted(strong, -weak)[0, 0]) > 0.07
-    assert 0.05 < float(loss.wanted(strong, weak)[0, 0]) < 0.08
+    assert float(loss.gate.wanted(strong, -weak)[0, 0]) > 0.07
+    assert 0.05 < float(loss.gate.wanted(strong, weak)[0, 0]) < 0.08
 
 
 def test_a_misplaced_detail_is_seen_at_the_scale_it_has() -> None:

@@ -9,10 +9,26 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from streamfuse.training.losses.gradient import DirectionalGradientLoss
+from streamfuse.training.losses.combined import CombinedGradientLoss, LossRecord
+from streamfuse.training.losses.directional import DirectionalGradientLoss
 from streamfuse.training.losses.intensity import IntensityLoss
+from streamfuse.training.losses.settings import TERMS, LossConfig, load_loss
 from streamfuse.training.losses.structure import SSIMLoss
+from streamfuse.training.losses.term import FusionLoss, Previous
 from streamfuse.training.losses.veil import unveiled
+
+__all__ = [
+    "TERMS",
+    "CombinedGradientLoss",
+    "CombinedLoss",
+    "FusionLoss",
+    "Loss",
+    "LossConfig",
+    "LossRecord",
+    "LossWeights",
+    "Previous",
+    "load_loss",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,22 @@ sigma 1.5, K = (0.01, 0.03), dynamic range 1, whole windows only.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from streamfuse.training.losses.term import FusionLoss
 
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
 
 
-class SSIMLoss(nn.Module):
+class SSIMLoss(FusionLoss):
     """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - mean of both similarities.
 
     0 for three equal images. Raises ValueError for images smaller than a window.
     """
 
-    def forward(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
+    def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
         return 1 - (similarity(fused, thermal).mean() + similarity(fused, visible).mean()) / 2
 
 
