@@ -2,12 +2,18 @@
 
 forward(thermal, visible) -> fused: all N 1 H W float in [0, 1], any H and W; deterministic; no control flow that
 depends on pixel values, so that it can be exported. A model knows nothing of cameras, colour or time.
+
+A network that fuses by one of several rules without parameters takes the rule after a colon: "nestfuse:max",
+"unfusion:l2", "weights/mine.safetensors:max". The weights are the same; the plain name means the first rule.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from streamfuse.errors import UserError
@@ -16,59 +22,111 @@ from streamfuse.shipped import shipped_path
 if TYPE_CHECKING:
     from torch import nn
 
-MODELS = ("average", "laplacian", "streamfuse-s")
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a model's constructor is, what the model is, and its fusion rules: the constructor's argument."""
+
+    module: str
+    constructor: str
+    about: str
+    rules: tuple[str, ...] = ()
+
+
+TABLE = MappingProxyType(
+    {
+        "average": Entry("average", "Average", "mean of both images"),
+        "laplacian": Entry("laplacian", "LaplacianPyramid", "Laplacian pyramid, stronger detail wins"),
+        "streamfuse-s": Entry("streamfuse_s", "StreamfuseS", "our small network, real time on a CPU"),
+        "nestfuse": Entry("nestfuse", "NestFuse", "autoencoder, nest connections", ("average", "max", "nuclear")),
+        "res2fusion": Entry("res2fusion", "Res2Fusion", "autoencoder, non-local attention", ("full", "coarse")),
+        "unfusion": Entry("unfusion", "UNFusion", "autoencoder, dense, Lp attention", ("l1", "l2", "max")),
+        "residual-dense-s": Entry("residual_dense", "small", "residual dense network, 28 000 parameters"),
+        "residual-dense-m": Entry("residual_dense", "medium", "residual dense network, 138 000 parameters"),
+        "residual-dense-l": Entry("residual_dense", "large", "residual dense network, 906 000 parameters"),
+    }
+)
+MODELS = tuple(TABLE)
 WEIGHTS = ".safetensors"
 
 
 def build(name: str) -> nn.Module:
     """The model of this name with its shipped weights, or the one whose weights are at this path (`*.safetensors`).
 
-    Ready for inference. Raises UserError for a name that is not in `MODELS` and for weights that do not fit.
+    Ready for inference. Raises UserError for a name that is not in `MODELS` and for weights that are missing or do
+    not fit.
     """
-    if name.endswith(WEIGHTS):
-        return _trained(Path(name).expanduser())
+    plain, rule = split(name)
+    if plain.endswith(WEIGHTS):
+        return _trained(Path(plain).expanduser(), rule)
     network = untrained(name)
     if any(True for _ in network.parameters()):
-        return _trained(shipped_path(f"weights/{name}.safetensors"), network, name)
+        from streamfuse.models.weights import load_weights
+
+        load_weights(network, plain, _shipped_weights(plain))
     return network.eval().requires_grad_(False)
-
-
-def identity(name: str) -> str:
-    """What messages call the model: its name, and for weights at a path the first letters of their hash."""
-    if not name.endswith(WEIGHTS):
-        return name
-    from streamfuse.models.weights import read_card
-
-    card = read_card(Path(name).expanduser())
-    return f"{card.model}@{card.sha256[:8]}"
 
 
 def untrained(name: str) -> nn.Module:
     """The model of this name as it is before training. Raises UserError for a name that is not in `MODELS`."""
-    match name:
-        case "average":
-            from streamfuse.models.average import Average
-
-            return Average()
-        case "laplacian":
-            from streamfuse.models.laplacian import LaplacianPyramid
-
-            return LaplacianPyramid()
-        case "streamfuse-s":
-            from streamfuse.models.streamfuse_s import StreamfuseS
-
-            return StreamfuseS()
-        case _:
-            raise UserError(f"model {name!r} is unknown{_nearest(name)}; the models are: {', '.join(MODELS)}")
+    plain, rule = split(name)
+    if plain not in TABLE:
+        raise UserError(f"model {name!r} is unknown{_nearest(plain)}; the models are: {', '.join(MODELS)}")
+    entry = TABLE[plain]
+    if rule and rule not in entry.rules:
+        rules = f"its rules are: {', '.join(entry.rules)}" if entry.rules else "it has no rules to choose from"
+        raise UserError(f"model {plain!r} has no fusion rule {rule!r}; {rules}")
+    construct = getattr(importlib.import_module(f"{__name__}.{entry.module}"), entry.constructor)
+    return construct(rule) if rule else construct()
 
 
-def _trained(path: Path, network: nn.Module | None = None, name: str | None = None) -> nn.Module:
+def identity(name: str) -> str:
+    """What messages call the model: its name, and for weights at a path the first letters of their hash."""
+    plain, rule = split(name)
+    if not plain.endswith(WEIGHTS):
+        return name
+    from streamfuse.models.weights import read_card
+
+    card = read_card(Path(plain).expanduser())
+    return f"{_ruled(card.model, rule)}@{card.sha256[:8]}"
+
+
+def split(name: str) -> tuple[str, str]:
+    """A model's name or path without its rule, and the rule ("" = its first)."""
+    plain, colon, rule = name.rpartition(":")
+    return (plain, rule) if colon and (plain in TABLE or plain.endswith(WEIGHTS)) else (name, "")
+
+
+def describe() -> str:
+    """One line per model, for help texts."""
+    return "\n".join(
+        f"{name}: {entry.about}" + (f" (rules: {', '.join(entry.rules)})" if entry.rules else "")
+        for name, entry in TABLE.items()
+    )
+
+
+def _trained(path: Path, rule: str) -> nn.Module:
     from streamfuse.models.weights import load_weights, read_card
 
-    name = name or read_card(path).model
-    network = network or untrained(name)
+    name = _ruled(read_card(path).model, rule)
+    network = untrained(name)
     load_weights(network, name, path)
     return network.eval().requires_grad_(False)
+
+
+def _ruled(model: str, rule: str) -> str:
+    """The model that a card names, with the rule asked for, if any, in place of its own."""
+    return f"{split(model)[0]}:{rule}" if rule else model
+
+
+def _shipped_weights(name: str) -> Path:
+    try:
+        return shipped_path(f"weights/{name}{WEIGHTS}")
+    except UserError as error:
+        raise UserError(
+            f"model {name!r}: no weights ship with it; train them: streamfuse train configs/train.yaml "
+            f"--model {name} --data DIR --out DIR, then use DIR/{name}{WEIGHTS} as the model"
+        ) from error
 
 
 def _nearest(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from streamfuse.errors import UserError
 
@@ -35,13 +35,15 @@ class IdentityCard(BaseModel):
     model: str
     parameters: int
     sha256: str = ""  # of the weights file
-    loss: dict[str, float] = {}
+    loss_name: str = ""
+    loss: dict[str, float] = {}  # weight of every term
     data: tuple[DataSet, ...] = ()
     validation_pairs: int = 0
     metrics: dict[str, float] = {}
     seed: int = 0
     steps: int = 0
     date: str = ""
+    command: str = ""  # that trains such weights again
     terms: str = ""
 
 
@@ -50,9 +52,12 @@ def parameters(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
-def save_weights(path: Path, network: nn.Module, card: IdentityCard) -> IdentityCard:
-    """Write `path` and its card; the card as written, with its hash. Raises UserError where that cannot be done."""
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
+def save_weights(path: Path, network: nn.Module, card: IdentityCard, *, half: bool = False) -> IdentityCard:
+    """Write `path` and its card; the card as written, with its hash. Raises UserError where that cannot be done.
+
+    `half`: stored as float16, half the size at a relative error of 2^-11; loaded they are float32 again.
+    """
+    content = save({name: _stored(tensor, half) for name, tensor in network.state_dict().items()})
     card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest(), "parameters": parameters(network)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +74,10 @@ def read_card(path: Path) -> IdentityCard:
     try:
         return IdentityCard.model_validate_json(card.read_bytes())
     except OSError as error:
-        raise UserError(f"{card}: the identity card of {path.name} cannot be read: {error.strerror}") from error
+        raise UserError(
+            f"{card}: the identity card of {path.name} cannot be read: {error.strerror}; "
+            "weights lie beside their card (a checkpoint has none: it is resumed, not run)"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
@@ -79,10 +87,11 @@ def read_card(path: Path) -> IdentityCard:
 def load_weights(network: nn.Module, name: str, path: Path) -> IdentityCard:
     """Put the weights at `path` into `network`, which is the model called `name`; its card.
 
+    A fusion rule named after a colon has no weights and does not matter here.
     Raises UserError where file and card, or card and model, do not belong together.
     """
     card = read_card(path)
-    if card.model != name:
+    if _plain(card.model) != _plain(name):
         raise UserError(f"{path}: asked for the model {name!r}, its card says {card.model!r}")
     if card.parameters != parameters(network):
         raise UserError(
@@ -95,6 +104,15 @@ def load_weights(network: nn.Module, name: str, path: Path) -> IdentityCard:
 
 def card_path(path: Path) -> Path:
     return path.with_suffix(".json")
+
+
+def _plain(model: str) -> str:
+    return model.partition(":")[0]
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
 def _checked_content(path: Path, card: IdentityCard) -> bytes:

@@ -13,8 +13,10 @@ from fusion_scenes import lone, pair, rgb_frame, street, thermal_frame, warp
 
 from streamfuse.frames import AlignedPair
 from streamfuse.fuse import ENGINES, open_fuser
-from streamfuse.models import MODELS, build
+from streamfuse.models import build
 from streamfuse.thermal import ToneCurve, ToneMapper
+
+MODELS = tuple(reference.FUSIONS)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from fusion_scenes import rgb_frame, thermal_frame, warp
 from streamfuse.frames import OutputGrid, WarpMap
 from streamfuse.fuse.eager import counts_tensor, rgb_tensor
 from streamfuse.fuse.graph import FusionGraph, as_bytes
-from streamfuse.models import MODELS, build
+from streamfuse.models import build
 from streamfuse.thermal import ToneCurve, ToneMapper
 
+MODELS = tuple(reference.FUSIONS)
 CASES = [((64, 48), (96, 80), 0.9), ((31, 23), (45, 37), 0.7), ((40, 30), (33, 21), 1.3), ((1, 1), (9, 7), 1.0)]
 
 
