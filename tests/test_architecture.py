@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "streamfuse"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HOMES = {  # a heavy library -> the only places that may import it
     "openvino": {"fuse"},
-    "torch": {"fuse", "models", "training", "doctor"},
+    "torch": {"fuse", "models", "training", "evaluation", "doctor"},
+    "matplotlib": {"evaluation"},
     "av": {"sources"},
     "zmq": {"publish", "subscribe", "sockets", "outbox", "doctor"},
     "typer": {"__main__"},
