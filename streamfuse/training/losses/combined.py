@@ -52,7 +52,7 @@ class CombinedGradientLoss(nn.Module):
         total = fused.new_zeros(())
         terms: dict[str, Tensor] = {}
         for name, settings in self.config.chosen().items():
-            weight = settings.weight * settings.share(progress)
+            weight = settings.weight * settings.ramp(progress)
             with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0):
                 terms[name] = self.losses[name](fused, thermal, visible, previous=previous)
             if weight > 0:

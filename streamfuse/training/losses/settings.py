@@ -13,16 +13,29 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import create_model, field_validator, model_validator
 
 from streamfuse.config import Section
+from streamfuse.training.losses.angular import AngularLoss
 from streamfuse.training.losses.directional import DirectionalGradientLoss
 from streamfuse.training.losses.intensity import IntensityLoss
-from streamfuse.training.losses.structure import SSIMLoss
+from streamfuse.training.losses.laplacian import LaplacianGradientLoss
+from streamfuse.training.losses.max_gradient import MaxGradientLoss
+from streamfuse.training.losses.soft_hog import SoftHOGLoss
+from streamfuse.training.losses.structure import MSSSIMLoss, SSIMLoss
+from streamfuse.training.losses.temporal import TemporalConsistencyLoss
 from streamfuse.training.losses.term import FusionLoss, Share, Weight
+from streamfuse.training.losses.weight_block import WeightBlockGradientLoss
 from streamfuse.yamlfile import read_yaml
 
 TERMS: dict[str, type[FusionLoss]] = {
     "intensity": IntensityLoss,
     "directional": DirectionalGradientLoss,
+    "angular": AngularLoss,
+    "max_gradient": MaxGradientLoss,
+    "weight_block": WeightBlockGradientLoss,
+    "laplacian": LaplacianGradientLoss,
+    "soft_hog": SoftHOGLoss,
     "ssim": SSIMLoss,
+    "ms_ssim": MSSSIMLoss,
+    "temporal": TemporalConsistencyLoss,
 }
 """Every term by its name in loss files and logs."""
 
@@ -37,7 +50,7 @@ class TermSettings(Section):
         """What its constructor takes."""
         return self.model_dump(exclude={"weight", "after"})
 
-    def share(self, progress: float) -> float:
+    def ramp(self, progress: float) -> float:
         """How much of the weight counts when the share `progress` of the training is done: 0 to 1, at the end 1."""
         if self.after == 0 or progress >= 1:
             return 1.0

@@ -1,4 +1,4 @@
-"""Slopes of images and their halving, which the gradient losses share."""
+"""Slopes of images, their smoothing and halving, which the gradient losses share."""
 
 from __future__ import annotations
 
@@ -33,3 +33,10 @@ def halved(images: Tensor) -> Tensor:
     """Half the size (rounded up) by area; an odd border is continued."""
     height, width = images.shape[-2:]
     return F.avg_pool2d(F.pad(images, (0, width % 2, 0, height % 2), mode="replicate"), 2)
+
+
+def low_passed(images: Tensor) -> Tensor:
+    """The binomial mean of each pixel's 3 x 3 neighbourhood (1 2 1 along both axes), borders replicated."""
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    along = (padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]) / 4
+    return (along[..., :-2, :] + 2 * along[..., 1:-1, :] + along[..., 2:, :]) / 4

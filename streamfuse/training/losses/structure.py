@@ -1,43 +1,121 @@
-"""SSIM loss: the structure of both sources, within windows of 11 pixels.
+"""SSIM and multi-scale SSIM losses: the structure of both sources, within windows of 11 pixels.
 
 Structural similarity of Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to
 structural similarity", IEEE Trans. Image Processing 13 (2004), in its standard form: Gaussian window of 11 pixels,
-sigma 1.5, K = (0.01, 0.03), dynamic range 1, whole windows only.
+sigma 1.5, K = (0.01, 0.03), dynamic range 1, whole windows only. Over scales as in Wang, Simoncelli and Bovik,
+"Multiscale structural similarity for image quality assessment", Asilomar 2003.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from streamfuse.training.losses.term import FusionLoss
+from streamfuse.training.losses.term import FusionLoss, Share
+from streamfuse.training.losses.weight_block import Weights, thermal_share
 
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
+LEVELS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+LEAST = 1e-3
+"""Similarities below count as this, since a power of a negative one is none."""
+Form = Literal["standard", "published"]
 
 
 class SSIMLoss(FusionLoss):
-    """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - mean of both similarities.
+    """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - the weighted mean of both similarities.
 
-    0 for three equal images. Raises ValueError for images smaller than a window.
+    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. An image narrower than a window is one
+    window wide.
     """
 
+    def __init__(self, *, weights: Weights = "share", share: Share = 0.5) -> None:
+        super().__init__()
+        self.weights: Weights = weights
+        self.share = share
+
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        return 1 - (similarity(fused, thermal).mean() + similarity(fused, visible).mean()) / 2
+        share = thermal_share(thermal, visible, self.weights, self.share).flatten()
+        alike = [similarity(fused, source).mean(dim=(1, 2, 3)) for source in (thermal, visible)]
+        return 1 - (share * alike[0] + (1 - share) * alike[1]).mean()
+
+
+class MSSSIMLoss(FusionLoss):
+    """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - the weighted mean of both multi-scale similarities.
+
+    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. `form`: standard, with as many of the
+    five levels as whole windows fit (all from 176 pixels on), their exponents re-normalised to sum 1; or published, the
+    deviating one that NestFuse, Res2Fusion and UNFusion are trained with (`published_ms_similarity`).
+    """
+
+    def __init__(self, *, form: Form = "standard", weights: Weights = "share", share: Share = 0.5) -> None:
+        super().__init__()
+        self.weights: Weights = weights
+        self.share = share
+        self.alike = ms_similarity if form == "standard" else published_ms_similarity
+
+    def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
+        share = thermal_share(thermal, visible, self.weights, self.share).flatten()
+        return 1 - (share * self.alike(fused, thermal) + (1 - share) * self.alike(fused, visible)).mean()
 
 
 def similarity(one: Tensor, other: Tensor) -> Tensor:
     """SSIM at every whole window of two images N 1 H W: N 1 H-10 W-10, each in [-1, 1]."""
-    if min(one.shape[-2:]) < WINDOW:
-        raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW}, found {one.shape[-1]} x {one.shape[-2]}")
+    brightness, contrast = similarities(one, other)
+    return brightness * contrast
+
+
+def similarities(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM at every whole window: of means; of contrast and structure."""
     mean_one, mean_other, squares_one, squares_other, product = blurred(
         torch.cat((one, other, one * one, other * other, one * other))
     ).chunk(5)
     covariance = product - mean_one * mean_other
     variances = squares_one - mean_one**2 + squares_other - mean_other**2
     brightness = (2 * mean_one * mean_other + C1) / (mean_one**2 + mean_other**2 + C1)
-    return brightness * (2 * covariance + C2) / (variances + C2)
+    return brightness, (2 * covariance + C2) / (variances + C2)
+
+
+def ms_similarity(one: Tensor, other: Tensor) -> Tensor:
+    """Of each pair of images N 1 H W: contrast and structure over all levels, brightness at the coarsest. N, in [0, 1]."""
+    fitting = 1 + int(math.log2(max(1, min(one.shape[-2:]) / WINDOW)))
+    exponents = LEVELS[:fitting]
+    levels = [factors.mean(dim=(2, 3, 4)).clamp(min=LEAST) for factors in pyramid(one, other, len(exponents))]
+    finest = [contrast for _, contrast in levels[:-1]]
+    powers = [
+        value ** (exponent / sum(exponents))
+        for value, exponent in zip([*finest, levels[-1][0]], exponents, strict=True)
+    ]
+    return torch.stack(powers).prod(dim=0)
+
+
+def published_ms_similarity(one: Tensor, other: Tensor) -> Tensor:
+    """As in the code of the three hosts: means over the whole batch, mapped from [-1, 1] to [0, 1] before the powers, and
+    the coarsest SSIM's power in the product four times, once for each finer level. A scalar.
+
+    Theirs guesses the dynamic range from the data; here it is 1. Below 176 pixels, coarse windows shrink with the image.
+    """
+    fitting = 1 + int(math.log2(min(one.shape[-2:])))
+    levels = [(factors.mean(dim=(1, 2, 3, 4)) + 1) / 2 for factors in pyramid(one, other, min(len(LEVELS), fitting))]
+    coarsest = levels[-1][0] ** LEVELS[-1]
+    powers = [level[1] ** exponent * coarsest for level, exponent in zip(levels[:-1], LEVELS[:-1], strict=False)]
+    return torch.stack(powers or [coarsest]).prod(dim=0)
+
+
+def pyramid(one: Tensor, other: Tensor, levels: int) -> list[Tensor]:
+    """At each level, half the size of the one before by 2 x 2 means: SSIM and its contrast factor, 2 N 1 h w."""
+    found: list[Tensor] = []
+    for level in range(levels):
+        if level:
+            one, other = F.avg_pool2d(one, 2), F.avg_pool2d(other, 2)
+        brightness, contrast = similarities(one, other)
+        found.append(torch.stack((brightness * contrast, contrast)))
+    return found
 
 
 def blurred(images: Tensor) -> Tensor:
@@ -49,8 +127,10 @@ def blurred(images: Tensor) -> Tensor:
 
 
 def window_matrix(like: Tensor, length: int) -> Tensor:
-    """(length - 10) x length: row k holds the window that starts at pixel k."""
-    start = torch.arange(length - WINDOW + 1, device=like.device)[:, None]
-    distance = (torch.arange(length, device=like.device) - start - WINDOW // 2).to(like.dtype)
-    weights = torch.exp(-(distance**2) / (2 * SIGMA**2)) * (distance.abs() <= WINDOW // 2)
+    """(length - 10) x length: row k holds the window that starts at pixel k; one row where the image is no longer."""
+    window = min(WINDOW, length)
+    start = torch.arange(length - window + 1, device=like.device)[:, None]
+    place = torch.arange(length, device=like.device) - start
+    distance = (place - (window - 1) / 2).to(like.dtype)
+    weights = torch.exp(-(distance**2) / (2 * SIGMA**2)) * ((place >= 0) & (place < window))
     return weights / weights.sum(dim=1, keepdim=True)
