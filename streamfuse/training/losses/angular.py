@@ -18,8 +18,8 @@ from streamfuse.training.losses.term import Count, FusionLoss, Positive
 class AngularLoss(FusionLoss):
     """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> scalar in [0, 2]; 0 where fused has the wanted edges.
 
-    Mean over pixels and `scales` of 1 - cosine, weighted by how far the wanted edge is above the noise. `noise`: a slope
-    in brightness per pixel; `sharpness`, `opposed`: of the choice between sources (see `Gate`).
+    Mean over pixels and `scales` of 1 - cosine, weighted by how far the wanted edge is above the noise. `noise`: a
+    slope in brightness per pixel; `sharpness`, `opposed`: of the choice between sources (see `Gate`).
     """
 
     def __init__(

@@ -34,7 +34,8 @@ class IntensityLoss(FusionLoss):
         share: Share = 0.5,
     ) -> None:
         super().__init__()
-        self.target, self.norm, self.weights, self.share = target, norm, weights, share
+        self.target, self.norm, self.share = target, norm, share
+        self.weights: Weights = weights
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
         if self.target == "max":

@@ -30,8 +30,8 @@ Form = Literal["standard", "published"]
 class SSIMLoss(FusionLoss):
     """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - the weighted mean of both similarities.
 
-    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. An image narrower than a window is one
-    window wide.
+    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. An image narrower than a window is
+    one window wide.
     """
 
     def __init__(self, *, weights: Weights = "share", share: Share = 0.5) -> None:
@@ -46,11 +46,11 @@ class SSIMLoss(FusionLoss):
 
 
 class MSSSIMLoss(FusionLoss):
-    """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - the weighted mean of both multi-scale similarities.
+    """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - weighted mean of both multi-scale similarities.
 
-    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. `form`: standard, with as many of the
-    five levels as whole windows fit (all from 176 pixels on), their exponents re-normalised to sum 1; or published, the
-    deviating one that NestFuse, Res2Fusion and UNFusion are trained with (`published_ms_similarity`).
+    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. `form`: standard, with as many of
+    the five levels as whole windows fit (all from 176 pixels on), their exponents re-normalised to sum 1; or published,
+    the deviating one that NestFuse, Res2Fusion and UNFusion are trained with (`published_ms_similarity`).
     """
 
     def __init__(self, *, form: Form = "standard", weights: Weights = "share", share: Share = 0.5) -> None:
@@ -82,26 +82,24 @@ def similarities(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ms_similarity(one: Tensor, other: Tensor) -> Tensor:
-    """Of each pair of images N 1 H W: contrast and structure over all levels, brightness at the coarsest. N, in [0, 1]."""
+    """Of each pair of images N 1 H W: contrast and structure over all levels, brightness at the coarsest; N values."""
     fitting = 1 + int(math.log2(max(1, min(one.shape[-2:]) / WINDOW)))
     exponents = LEVELS[:fitting]
-    levels = [factors.mean(dim=(2, 3, 4)).clamp(min=LEAST) for factors in pyramid(one, other, len(exponents))]
+    levels = [level.mean(dim=(2, 3, 4)).clamp(min=LEAST) for level in pyramid(one, other, len(exponents))]
     finest = [contrast for _, contrast in levels[:-1]]
-    powers = [
-        value ** (exponent / sum(exponents))
-        for value, exponent in zip([*finest, levels[-1][0]], exponents, strict=True)
-    ]
+    factors = zip([*finest, levels[-1][0]], exponents, strict=True)
+    powers = [value ** (exponent / sum(exponents)) for value, exponent in factors]
     return torch.stack(powers).prod(dim=0)
 
 
 def published_ms_similarity(one: Tensor, other: Tensor) -> Tensor:
-    """As in the code of the three hosts: means over the whole batch, mapped from [-1, 1] to [0, 1] before the powers, and
-    the coarsest SSIM's power in the product four times, once for each finer level. A scalar.
+    """As in the code of the three hosts: means over the whole batch, mapped from [-1, 1] to [0, 1] before the powers,
+    and the coarsest SSIM's power in the product four times, once for each finer level. A scalar.
 
-    Theirs guesses the dynamic range from the data; here it is 1. Below 176 pixels, coarse windows shrink with the image.
+    Theirs guesses the dynamic range from the data; here it is 1. Below 176 pixels, coarse windows shrink.
     """
     fitting = 1 + int(math.log2(min(one.shape[-2:])))
-    levels = [(factors.mean(dim=(1, 2, 3, 4)) + 1) / 2 for factors in pyramid(one, other, min(len(LEVELS), fitting))]
+    levels = [(level.mean(dim=(1, 2, 3, 4)) + 1) / 2 for level in pyramid(one, other, min(len(LEVELS), fitting))]
     coarsest = levels[-1][0] ** LEVELS[-1]
     powers = [level[1] ** exponent * coarsest for level, exponent in zip(levels[:-1], LEVELS[:-1], strict=False)]
     return torch.stack(powers or [coarsest]).prod(dim=0)

@@ -29,10 +29,11 @@ class TemporalConsistencyLoss(FusionLoss):
         self.norm = norm
 
     def forward(self, fused: Tensor, thermal: Tensor, visible: Tensor, *, previous: Previous | None = None) -> Tensor:
+        del thermal, visible
         if previous is None:
             return torch.zeros_like(fused).sum(dtype=torch.float32)
         moved, known = warped(previous)
-        apart = (fused.to(moved.dtype) - moved).abs()
+        apart = (fused - moved).abs()
         if self.norm == "charbonnier":
             apart = torch.sqrt(apart**2 + SOFTNESS**2) - SOFTNESS
         return (known * apart).sum() / known.sum().clamp(min=1)

@@ -1,8 +1,9 @@
 """Weight-block gradient loss: the gradients of both sources, each block of the image weighted towards the livelier one.
 
 Reconstruction of the second seed (Li, Liu, Zhou, Zhang, Kasabov, Infrared Physics & Technology 128, 104486), whose
-abstract says that weights come from blocks of the inputs; the rest is taken from its nearest relatives (SDNet, U2Fusion,
-SwinFusion). Unlike a hard maximum it is a weighted sum over sources. configs/losses/weight-block.yaml is the whole.
+abstract says that weights come from blocks of the inputs; the rest is taken from its nearest relatives (SDNet,
+U2Fusion, SwinFusion). Unlike a hard maximum it is a weighted sum over sources. configs/losses/weight-block.yaml is the
+whole.
 """
 
 from __future__ import annotations
