@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from streamfuse.evaluation.windows import filtered, gaussian
+from streamfuse.evaluation.windows import Weights, filtered, gaussian
 
 WINDOWS = (17, 9, 5, 3)
 NOISE = 2.0
@@ -55,7 +55,7 @@ def vif_of_each(fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
     return (kept + nothing) / (told + nothing)
 
 
-def _information(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+def _information(images: Tensor, window: Weights) -> tuple[Tensor, Tensor]:
     """Information of each source that reaches the eye through the fused image, and by itself: (N, 2) each."""
     variance_fused, variance_sources, covariance = _moments(images, window)
     gain, residue = _channel(variance_fused, variance_sources, covariance)
@@ -64,7 +64,7 @@ def _information(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
     return kept.sum(dim=(2, 3)), told.sum(dim=(2, 3))
 
 
-def _moments(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _moments(images: Tensor, window: Weights) -> tuple[Tensor, Tensor, Tensor]:
     """Local variance of the fused image (N 1 H' W'), of both sources, and their covariances with it (N 2 H' W')."""
     fused, sources = images[:, :1], images[:, 1:]
     stack = torch.cat((images, images.square(), fused * sources), dim=1)

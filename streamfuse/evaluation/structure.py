@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streamfuse.evaluation.windows import filtered, gaussian, uniform
+from streamfuse.evaluation.windows import Weights, filtered, gaussian, uniform
 
 Over = Literal["sum", "mean"]
 WINDOW = 7
@@ -79,7 +79,7 @@ def halved(images: Tensor) -> Tensor:
 _Moments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def _moments(fused: Tensor, sources: Tensor, window: Tensor) -> _Moments:
+def _moments(fused: Tensor, sources: Tensor, window: Weights) -> _Moments:
     """Local means and variances of fused (N 1 ..) and sources (N 2 ..), and their covariances (N 2 ..)."""
     images = torch.cat((fused, sources), dim=1)
     # variances do not depend on the mean; without it they lose fewer digits
