@@ -29,16 +29,16 @@ class AngularLoss(FusionLoss):
         self.scales, self.noise, self.gate = scales, noise, Gate(noise, sharpness, opposed)
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        images = torch.cat((fused, thermal, visible))
-        costs = [self._angles(images)]
+        sources = torch.cat((thermal, visible))
+        costs = [self._angles(fused, sources)]
         for _ in range(self.scales - 1):
-            images = halved(images)
-            costs.append(self._angles(images))
+            fused, sources = halved(fused), halved(sources)
+            costs.append(self._angles(fused, sources))
         return torch.stack(costs).mean()
 
-    def _angles(self, images: Tensor) -> Tensor:
-        edges, hot, seen = gradients(images).chunk(3)
-        wanted, noise = self.gate.wanted(hot, seen), self.noise**2
+    def _angles(self, fused: Tensor, sources: Tensor) -> Tensor:
+        edges, wanted = gradients(fused), self.gate.wanted(*gradients(sources).chunk(2))
+        noise = self.noise**2
         product = (edges * wanted).sum(dim=1, keepdim=True) + noise
         squares = [(one**2).sum(dim=1, keepdim=True) + noise for one in (edges, wanted)]
         strength = length(wanted)

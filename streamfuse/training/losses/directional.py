@@ -47,19 +47,28 @@ class DirectionalGradientLoss(FusionLoss):
         self.variant, self.scales, self.gate = variant, scales, Gate(noise, sharpness, opposed)
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        images = torch.cat((fused, thermal, visible))
         one_scale = self._published if self.variant == "published" else self._ours
-        return torch.stack([one_scale(images, scale) for scale in range(self.scales)]).mean()
+        sources = torch.cat((thermal, visible))  # apart from fused, so that no slope is computed for them
+        return torch.stack([one_scale(fused, sources, scale) for scale in range(self.scales)]).mean()
 
-    def _ours(self, images: Tensor, scale: int) -> Tensor:
+    def _ours(self, fused: Tensor, sources: Tensor, scale: int) -> Tensor:
         for _ in range(scale):
-            images = halved(images)
-        edges, hot, seen = gradients(images).chunk(3)
-        return length(edges - self.gate.wanted(hot, seen)).mean()
+            fused, sources = halved(fused), halved(sources)
+        wanted = self.gate.wanted(*gradients(sources).chunk(2))
+        return length(gradients(fused) - wanted).mean()
 
-    def _published(self, images: Tensor, scale: int) -> Tensor:
-        size = [max(1, round(side / 2**scale)) for side in images.shape[-2:]]
-        resized = F.interpolate(images, size, mode="bilinear", align_corners=False) if scale else images
-        edges, hot, seen = (8 * gradients(resized, "zero")).chunk(3)
+    def _published(self, fused: Tensor, sources: Tensor, scale: int) -> Tensor:
+        hot, seen = sobel_sums(shrunk(sources, scale)).chunk(2)
         wanted = torch.where(seen.abs() >= hot.abs(), seen, hot)
-        return 2 * (edges - wanted).abs().mean()
+        return 2 * (sobel_sums(shrunk(fused, scale)) - wanted).abs().mean()
+
+
+def shrunk(images: Tensor, scale: int) -> Tensor:
+    """As published: `scale` times half the size (rounded), bilinear, without antialiasing."""
+    size = [max(1, round(side / 2**scale)) for side in images.shape[-2:]]
+    return F.interpolate(images, size, mode="bilinear", align_corners=False) if scale else images
+
+
+def sobel_sums(images: Tensor) -> Tensor:
+    """As published: the kernels' sums, N 1 H W -> N 2 H W, zero padding."""
+    return 8 * gradients(images, "zero")

@@ -27,9 +27,9 @@ class LaplacianGradientLoss(FusionLoss):
         self.norm = norm
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        edges, hot, seen = laplacian(torch.cat((fused, thermal, visible))).chunk(3)
-        lively_hot, lively_seen = laplacian(low_passed(torch.cat((thermal, visible)))).abs().chunk(2)
-        apart = edges - torch.where(lively_seen > lively_hot, seen, hot)
+        lively_hot, lively_seen = (laplacian(low_passed(source)).abs() for source in (thermal, visible))
+        wanted = torch.where(lively_seen > lively_hot, laplacian(visible), laplacian(thermal))
+        apart = laplacian(fused) - wanted
         return apart.abs().mean() if self.norm == "l1" else (apart**2).mean()
 
 

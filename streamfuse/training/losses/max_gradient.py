@@ -24,6 +24,8 @@ class MaxGradientLoss(FusionLoss):
         self.border: Border = border
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        slopes = 8 * gradients(torch.cat((fused, thermal, visible)), self.border)
-        edges, hot, seen = slopes.abs().sum(dim=1, keepdim=True).chunk(3)
+        edges, hot, seen = (self._strength(image) for image in (fused, thermal, visible))
         return (edges - torch.maximum(hot, seen)).abs().mean()
+
+    def _strength(self, image: Tensor) -> Tensor:
+        return 8 * gradients(image, self.border).abs().sum(dim=1)

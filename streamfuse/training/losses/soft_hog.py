@@ -73,16 +73,17 @@ class SoftHOGLoss(FusionLoss):
         """
         across, down = differences(continued(image, self.cell))
         strength = torch.sqrt(across**2 + down**2 + SOFTNESS**2)
-        across, down = across / strength, down / strength
+        across, down, strength = across / strength, down / strength, strength - SOFTNESS
         angles = (torch.arange(self.bins, device=image.device, dtype=image.dtype) + 0.5) * (math.pi / self.bins)
-        cosines, sines = (f(angles)[:, None, None] for f in (torch.cos, torch.sin))
-        twice = (across**2 - down**2) * (cosines**2 - sines**2) + 4 * across * down * cosines * sines
-        votes = torch.softmax(self.sharpness * twice, dim=1) * (strength - SOFTNESS)
-        pooled = F.avg_pool2d(votes, self.cell)
+        twice = in_cells(torch.cat((across**2 - down**2, 2 * across * down), dim=1), self.cell)
+        votes = torch.softmax(self.sharpness * (directions(2 * angles) @ twice), dim=-2)
+        strengths = in_cells(torch.cat((strength, strength * across, strength * down), dim=1), self.cell)
+        pooled = votes @ strengths.transpose(-1, -2) / self.cell**2  # N h w B 3: one product pools and weighs
+        both = pooled[..., 0]
         if self.polarity == "unsigned":
-            return pooled
-        lean = F.avg_pool2d(votes * (across * cosines + down * sines), self.cell)
-        return torch.cat((pooled + lean, pooled - lean), dim=1) / 2
+            return both.permute(0, 3, 1, 2)
+        lean = (pooled[..., 1:] * directions(angles)).sum(dim=-1)
+        return torch.cat((both + lean, both - lean), dim=-1).permute(0, 3, 1, 2) / 2
 
     def wanted(self, thermal: Tensor, visible: Tensor) -> Tensor:
         """The histograms to reach, out of both sources' N B h w; theirs where they are alike."""
@@ -95,9 +96,10 @@ class SoftHOGLoss(FusionLoss):
         return gate * thermal + (1 - gate) * visible
 
     def _distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Summed over directions, so that the scale does not hang on their number; mean over cells."""
         if self.normalised:
             found, wanted = block_normalised(found, self.floor), block_normalised(wanted, self.floor)
-        return (found - wanted).abs().mean()
+        return (found - wanted).abs().sum(dim=1).mean()
 
 
 def continued(image: Tensor, cell: int) -> Tensor:
@@ -111,6 +113,18 @@ def differences(image: Tensor) -> tuple[Tensor, Tensor]:
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     return across, padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+
+
+def in_cells(maps: Tensor, cell: int) -> Tensor:
+    """N C H W -> N h w C P, the P = cell^2 pixels of every cell beside each other."""
+    count, channels, height, width = maps.shape
+    parted = maps.view(count, channels, height // cell, cell, width // cell, cell)
+    return parted.permute(0, 2, 4, 1, 3, 5).reshape(count, height // cell, width // cell, channels, cell**2)
+
+
+def directions(angles: Tensor) -> Tensor:
+    """B -> B 2: cosine and sine."""
+    return torch.stack((torch.cos(angles), torch.sin(angles)), dim=1)
 
 
 def folded(signed: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class SSIMLoss(FusionLoss):
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
         share = thermal_share(thermal, visible, self.weights, self.share).flatten()
-        alike = [similarity(fused, source).mean(dim=(1, 2, 3)) for source in (thermal, visible)]
-        return 1 - (share * alike[0] + (1 - share) * alike[1]).mean()
+        hot, seen = similarity(fused, torch.cat((thermal, visible))).mean(dim=(1, 2, 3)).chunk(2)
+        return 1 - (share * hot + (1 - share) * seen).mean()
 
 
 class MSSSIMLoss(FusionLoss):
@@ -61,21 +61,25 @@ class MSSSIMLoss(FusionLoss):
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
         share = thermal_share(thermal, visible, self.weights, self.share).flatten()
-        return 1 - (share * self.alike(fused, thermal) + (1 - share) * self.alike(fused, visible)).mean()
+        hot, seen = self.alike(fused, torch.cat((thermal, visible))).chunk(2)
+        return 1 - (share * hot + (1 - share) * seen).mean()
 
 
 def similarity(one: Tensor, other: Tensor) -> Tensor:
-    """SSIM at every whole window of two images N 1 H W: N 1 H-10 W-10, each in [-1, 1]."""
+    """SSIM at every whole window of two images N 1 H W: N 1 H-10 W-10, each in [-1, 1].
+
+    `other` may hold several images for each of `one`, batch after batch; so may it below.
+    """
     brightness, contrast = similarities(one, other)
     return brightness * contrast
 
 
 def similarities(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """The two factors of SSIM at every whole window: of means; of contrast and structure."""
-    mean_one, mean_other, squares_one, squares_other, product = blurred(
-        torch.cat((one, other, one * one, other * other, one * other))
-    ).chunk(5)
-    covariance = product - mean_one * mean_other
+    times = (len(other) // len(one), 1, 1, 1)
+    mean_one, squares_one = (mean.repeat(times) for mean in blurred(torch.cat((one, one * one))).chunk(2))
+    mean_other, squares_other = blurred(torch.cat((other, other * other))).chunk(2)
+    covariance = blurred(one.repeat(times) * other) - mean_one * mean_other
     variances = squares_one - mean_one**2 + squares_other - mean_other**2
     brightness = (2 * mean_one * mean_other + C1) / (mean_one**2 + mean_other**2 + C1)
     return brightness, (2 * covariance + C2) / (variances + C2)
@@ -94,12 +98,15 @@ def ms_similarity(one: Tensor, other: Tensor) -> Tensor:
 
 def published_ms_similarity(one: Tensor, other: Tensor) -> Tensor:
     """As in the code of the three hosts: means over the whole batch, mapped from [-1, 1] to [0, 1] before the powers,
-    and the coarsest SSIM's power in the product four times, once for each finer level. A scalar.
+    and the coarsest SSIM's power in the product four times, once for each finer level. One value for each batch.
 
     Theirs guesses the dynamic range from the data; here it is 1. Below 176 pixels, coarse windows shrink.
     """
     fitting = 1 + int(math.log2(min(one.shape[-2:])))
-    levels = [(level.mean(dim=(1, 2, 3, 4)) + 1) / 2 for level in pyramid(one, other, min(len(LEVELS), fitting))]
+    batches = len(other) // len(one)
+    levels = [
+        (level.view(2, batches, -1).mean(dim=2) + 1) / 2 for level in pyramid(one, other, min(len(LEVELS), fitting))
+    ]
     coarsest = levels[-1][0] ** LEVELS[-1]
     powers = [level[1] ** exponent * coarsest for level, exponent in zip(levels[:-1], LEVELS[:-1], strict=False)]
     return torch.stack(powers or [coarsest]).prod(dim=0)

@@ -37,7 +37,7 @@ class WeightBlockGradientLoss(FusionLoss):
         self.block, self.temperature, self.norm = block, temperature, norm
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        edges, hot, seen = (8 * gradients(torch.cat((fused, thermal, visible)))).chunk(3)
+        edges, hot, seen = (8 * gradients(image) for image in (fused, thermal, visible))
         share = block_weights(thermal, visible, self.block, self.temperature)
         return (share * self._distance(edges, hot) + (1 - share) * self._distance(edges, seen)).mean()
 
