@@ -24,9 +24,8 @@ def flow_between(now: NDArray[np.uint8], before: NDArray[np.uint8]) -> tuple[Ten
     places: NDArray[np.float32] = np.indices(now.shape, dtype=np.float32)
     returned = cv2.remap(back, places[1] + there[..., 0], places[0] + there[..., 1], cv2.INTER_LINEAR)
     visible = np.linalg.norm(there + returned, axis=-1) < TOLERANCE_PX
-    return torch.from_numpy(np.ascontiguousarray(there.transpose(2, 0, 1))), torch.from_numpy(
-        visible[None].astype(np.float32)
-    )
+    flow = np.stack((there[..., 0], there[..., 1]))
+    return torch.from_numpy(flow), torch.from_numpy(visible[None].astype(np.float32))
 
 
 def _flow(now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:

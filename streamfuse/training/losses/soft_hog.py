@@ -11,6 +11,7 @@ The direction enters through the double angle, (gx^2 - gy^2, 2 gx gy) / |g|^2: n
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Annotated, Literal
 
@@ -134,13 +135,9 @@ def folded(signed: Tensor) -> Tensor:
 
 
 def block_normalised(histograms: Tensor, floor: float) -> Tensor:
-    """Each 2 x 2 block of cells by its norm (overlapping, stride 1): N B h w -> N 4B h-1 w-1."""
+    """Each 2 x 2 block of cells by its norm (overlapping, stride 1): N B h w -> 4N B h-1 w-1, one for each cell."""
     size = [min(2, side) for side in histograms.shape[-2:]]
     height, width = (side - extent + 1 for side, extent in zip(histograms.shape[-2:], size, strict=True))
-    cells = [
-        histograms[..., row : row + height, column : column + width]
-        for row in range(size[0])
-        for column in range(size[1])
-    ]
-    blocks = torch.cat(cells, dim=1)
-    return blocks * torch.rsqrt((blocks**2).sum(dim=1, keepdim=True) + floor**2)
+    offsets = itertools.product(range(size[0]), range(size[1]))
+    cells = torch.stack([histograms[..., y : y + height, x : x + width] for y, x in offsets])
+    return (cells * torch.rsqrt((cells**2).sum(dim=(0, 2), keepdim=True) + floor**2)).flatten(0, 1)
