@@ -30,6 +30,7 @@ app = typer.Typer(
 console = Console(stderr=True, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable JSON object as the last line on stdout.")]
+Data = Annotated[Path | None, typer.Option(help="Folder that holds the data sets; else as the file says.")]
 Seconds = Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds.")]
 
 
@@ -101,20 +102,24 @@ def fuse(
 def train(
     config: Annotated[Path, typer.Argument(help="Training file, e.g. configs/train.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder for weights, log, samples and checkpoint.")] = Path("out/train"),
-    data: Annotated[Path | None, typer.Option(help="Folder that holds the data sets; else as the file says.")] = None,
+    data: Data = None,
+    model: Annotated[str | None, typer.Option(help="Another network than the file's, e.g. res2fusion.")] = None,
+    loss: Annotated[Path | None, typer.Option(help="Another loss, e.g. configs/losses/magnitude.yaml.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a fusion network on registered pairs; Ctrl-C writes a checkpoint."""
-    from streamfuse.training.settings import load_training
+    """Train a fusion network on registered pairs; Ctrl-C writes a checkpoint. Several processes or GPUs: torchrun
+    --nproc-per-node N -m streamfuse train CONFIG."""
+    from streamfuse.training.settings import changed, load_training
     from streamfuse.training.train import train as run_training
 
-    settings = load_training(config)
-    if data is not None:
-        settings = settings.model_copy(update={"data": str(data.absolute())})
+    settings = changed(load_training(config), model=model, loss=loss, seed=seed, steps=steps, data=data)
     with stopping() as stop:
         told = run_training(settings, out, resume=resume, stop=stop, console=console)
-    finish(told, as_json)
+    if told:  # under torchrun only the first process has something to say
+        finish(told, as_json)
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,41 +15,73 @@ from torch import Tensor, nn
 
 from streamfuse.errors import UserError
 
+FORMAT = "2"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
-    """What training changes: the network, the running average of its weights, and what the optimiser remembers."""
+    """What training changes: the network, the running average of its weights, what optimiser and scaler remember."""
 
     network: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
 
 
-def save_checkpoint(path: Path, progress: Progress, step: int, settings: str) -> None:
-    """Write the state after `step` steps; `settings` says what the run was asked. A reader never sees half a file."""
-    metadata = {"step": str(step), "settings": settings}
+def save_checkpoint(path: Path, progress: Progress, step: int, settings: Mapping[str, Any]) -> None:
+    """Write the state after `step` steps; `settings` says what the run was asked.
+
+    A reader never sees half a file, and where there is no room for a new one, the old one stays.
+    """
+    scaler = json.dumps(progress.scaler.state_dict())
+    metadata = {"format": FORMAT, "step": str(step), "settings": json.dumps(settings), "scaler": scaler}
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         unfinished.write_bytes(save(_tensors(progress), metadata=metadata))
         unfinished.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: the checkpoint cannot be written: {error.strerror}") from error
+        unfinished.unlink(missing_ok=True)
+        before = "the one before it is kept; " if path.exists() else ""
+        raise UserError(
+            f"{path}: the checkpoint of step {step} cannot be written: {error.strerror}; {before}"
+            "make room and go on with --resume"
+        ) from error
 
 
-def load_checkpoint(path: Path, progress: Progress, settings: str) -> int:
+def load_checkpoint(path: Path, progress: Progress, settings: Mapping[str, Any]) -> int:
     """Restore a state; how many steps had been done. Raises UserError: no checkpoint, or one of another run."""
     metadata, tensors = _read(path)
-    if metadata.get("settings") != settings:
-        raise UserError(
-            f"{path}: belongs to a run with other settings; resume with the same file, or use another --out"
-        )
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path}: is no checkpoint of this version of streamfuse; train anew, into another --out")
+    _check_settings(path, json.loads(metadata["settings"]), json.loads(json.dumps(settings)))
     try:
         progress.network.load_state_dict(_below("network.", tensors))
         progress.average.load_state_dict(_below("average.", tensors))
         _restore(progress.optimizer, tensors)
-    except (RuntimeError, KeyError) as error:
-        raise UserError(f"{path}: is not a checkpoint of this network: {error}") from error
+        progress.scaler.load_state_dict(json.loads(metadata["scaler"]))
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: does not fit {settings.get('model')} as it is in this version of streamfuse ({reason}); "
+            "train anew, into another --out"
+        ) from error
     return int(metadata["step"])
+
+
+def _check_settings(path: Path, saved: dict[str, Any], asked: dict[str, Any]) -> None:
+    if saved.get("model") != asked.get("model"):
+        raise UserError(f"{path}: is a checkpoint of {saved.get('model')}, asked for {asked.get('model')}")
+    other = [name for name in sorted(saved.keys() | asked.keys()) if saved.get(name) != asked.get(name)]
+    if other:
+        said = ", ".join(f"{name} (then {_short(saved.get(name))}, now {_short(asked.get(name))})" for name in other)
+        raise UserError(
+            f"{path}: belongs to a run with other settings: {said}; resume with the same, or use another --out"
+        )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Judges a network on held-out pairs: the mean of every loss term, and a picture to look at."""
+"""Judges a network on whole held-out images: every loss term, the field's metrics, and a picture to look at."""
 
 from __future__ import annotations
 
@@ -8,29 +8,59 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from streamfuse.evaluation.scores import means, scores
 from streamfuse.frames import Pixels
-from streamfuse.training.losses import CombinedLoss
-from streamfuse.training.pairs import Grey, Pair
+from streamfuse.training.losses import CombinedGradientLoss
+from streamfuse.training.objective import reconstruction
+from streamfuse.training.pairs import Grey, Pair, evenly
+from streamfuse.training.settings import Task
 
 SHOWN = 4
 SHOWN_WIDTH = 320
+SMALLEST = 41
+"""Pixels along either side that the metrics need."""
 
 
-def validate(network: nn.Module, loss: CombinedLoss, pairs: Sequence[Pair], device: str) -> dict[str, float]:
-    """Means over whole images, as they are: no crop, no degradation."""
+def validate(
+    network: nn.Module, loss: CombinedGradientLoss, task: Task, pairs: Sequence[Pair], device: str
+) -> dict[str, float]:
+    """Means of the loss and its terms over whole images, as they are: no crop, no degradation."""
     judged: list[dict[str, float]] = []
     with torch.inference_mode():
         for pair in pairs:
-            thermal, visible = as_tensor(pair.thermal, device), as_tensor(pair.visible, device)
-            judged.append(loss(network(thermal, visible), thermal, visible).values())
-    return {name: float(np.mean([one[name] for one in judged])) for name in judged[0]}
+            thermal, visible = (as_tensor(image, device) for image in pair.images())
+            if task == "fuse":
+                judged.append(loss(network(thermal, visible), thermal, visible).values())
+                continue
+            rebuilt = reconstruction(network)
+            judged += [loss(rebuilt(image), image, image).values() for image in (thermal, visible)]
+    return means(judged)
+
+
+def score(network: nn.Module, pair: Pair, device: str) -> dict[str, float]:
+    """The field's metrics of what the network makes of one pair. Raises ValueError for images under 41 x 41."""
+    thermal, visible = pair.images()
+    return scores(fused_image(network, thermal, visible, device), thermal, visible, device=device)
+
+
+def score_all(network: nn.Module, pairs: Sequence[Pair], device: str) -> dict[str, float]:
+    """Mean metrics over `pairs` that are large enough for them; nothing where none is."""
+    large = [pair for pair in pairs if min(pair.images()[0].shape) >= SMALLEST]
+    return means([score(network, pair, device) for pair in large]) if large else {}
 
 
 def sample_picture(network: nn.Module, pairs: Sequence[Pair], device: str) -> Pixels:
     """thermal | visible | fused of a few pairs, one below the other: H W uint8."""
-    rows = [_row(network, pair, device) for pair in pairs[:: max(1, len(pairs) // SHOWN)][:SHOWN]]
+    rows = [_row(network, pair, device) for pair in evenly(pairs, SHOWN)]
     width = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, 4), (0, width - row.shape[1]))) for row in rows])
+
+
+def fused_image(network: nn.Module, thermal: Grey, visible: Grey, device: str) -> Grey:
+    """H W uint8, all three."""
+    with torch.inference_mode():
+        fused: Tensor = network(as_tensor(thermal, device), as_tensor(visible, device))
+    return (fused[0, 0].float() * 255).round().clamp(0, 255).byte().cpu().numpy()
 
 
 def as_tensor(image: Grey, device: str) -> Tensor:
@@ -39,8 +69,8 @@ def as_tensor(image: Grey, device: str) -> Tensor:
 
 
 def _row(network: nn.Module, pair: Pair, device: str) -> Pixels:
-    with torch.inference_mode():
-        fused = network(as_tensor(pair.thermal, device), as_tensor(pair.visible, device))
-    grey = (fused[0, 0] * 255).round().byte().cpu().numpy()
-    step = max(1, pair.thermal.shape[1] // SHOWN_WIDTH)
-    return np.hstack([image[::step, ::step] for image in (pair.thermal, pair.visible, grey)])
+    thermal, visible = pair.images()
+    step = max(1, thermal.shape[1] // SHOWN_WIDTH)
+    return np.hstack(
+        [image[::step, ::step] for image in (thermal, visible, fused_image(network, thermal, visible, device))]
+    )
