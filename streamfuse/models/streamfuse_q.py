@@ -1,0 +1,85 @@
+"""streamfuse-q: our quality network; the same idea as streamfuse-s with more eyes, more bands and finer decisions.
+
+Both images are parted into three bands (detail, structure, brightness). A trunk that sees half and quarter resolution
+and what surrounds and sums up the image says for every full-resolution pixel how much of each band of either image to
+take, and what to add:
+
+    fused = sum over bands of gain_t * thermal band + gain_v * visible band, + offset
+
+All maps are bounded, so that no input, however odd, can make the output run away. Nothing is normalised per image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streamfuse.models.streamfuse_s import Context, convolution
+
+BANDS = 3
+MOST_GAIN = 2.0
+MOST_OFFSET = 0.5
+STEP = 32
+"""Images are padded to whole context pixels: two halvings and the context's eight."""
+
+
+class StreamfuseQ(nn.Module):
+    """forward(thermal, visible) -> fused, all N 1 H W in [0, 1], any H and W; about 200 000 parameters."""
+
+    def __init__(self, channels: int = 32, inner: int = 64) -> None:
+        super().__init__()
+        self.stem = convolution(8, channels)
+        self.down = nn.Sequential(nn.Conv2d(channels, inner, 3, stride=2, padding=1), nn.LeakyReLU(0.1))
+        self.context = Context(inner)
+        self.deep = nn.Sequential(Residual(inner), Residual(inner))
+        self.up = nn.Conv2d(inner, channels, 1)
+        self.body = Residual(channels)
+        self.head = nn.Conv2d(channels, 4 * (2 * BANDS + 1), 3, padding=1)
+        _start_as_average(self.head)
+
+    def forward(self, thermal: Tensor, visible: Tensor) -> Tensor:
+        height, width = thermal.shape[-2:]
+        images = F.pad(torch.cat((thermal, visible), dim=1), (0, -width % STEP, 0, -height % STEP), mode="replicate")
+        said = F.pixel_shuffle(self.head(self.seen(images)), 2)
+        gains = MOST_GAIN * torch.sigmoid(said[:, :-1])
+        taken = (gains * bands(images)).sum(dim=1, keepdim=True) + MOST_OFFSET * torch.tanh(said[:, -1:])
+        return taken[..., :height, :width].clamp(0, 1)
+
+    def seen(self, images: Tensor) -> Tensor:
+        """Both images N 2 H W -> features N channels H/2 W/2."""
+        near = self.stem(F.pixel_unshuffle(images, 2))
+        far = self.down(near)
+        far = self.deep(far + self.context(far))
+        return self.body(near + F.interpolate(self.up(far), scale_factor=2.0, mode="bilinear", align_corners=False))
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity: N C h w -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(convolution(channels, channels), nn.Conv2d(channels, channels, 3, padding=1))
+        last = self.change[1]
+        nn.init.normal_(last.weight, std=0.01)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.change(features)
+
+
+def bands(images: Tensor) -> Tensor:
+    """N 2 H W -> N 6 H W: detail of both, structure of both, brightness of both; the bands of an image add up to it."""
+    halved, coarse = F.avg_pool2d(images, 2), F.avg_pool2d(images, 8)
+    middle, base = (
+        F.interpolate(image, size=images.shape[-2:], mode="bilinear", align_corners=False) for image in (halved, coarse)
+    )
+    return torch.cat((images - middle, middle - base, base), dim=1)
+
+
+def _start_as_average(head: nn.Conv2d) -> None:
+    """Before training: half of either brightness, each detail and structure at strength 1, nothing added."""
+    nn.init.normal_(head.weight, std=0.01)
+    assert head.bias is not None
+    with torch.no_grad():
+        head.bias.zero_()
+        head.bias.view(2 * BANDS + 1, 4)[-3:-1] = torch.logit(torch.tensor(0.5 / MOST_GAIN))
