@@ -75,12 +75,19 @@ def similarity(one: Tensor, other: Tensor) -> Tensor:
 
 
 def similarities(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """The two factors of SSIM at every whole window: of means; of contrast and structure."""
+    """The two factors of SSIM at every whole window: of means; of contrast and structure.
+
+    Second moments are taken around each image's mean, which changes nothing but the rounding: a mean of squares less a
+    squared mean would lose what flat images have, and all of it in TF32.
+    """
     times = (len(other) // len(one), 1, 1, 1)
+    middle_one, middle_other = (image.detach().mean(dim=(-2, -1), keepdim=True) for image in (one, other))
+    one, other = one - middle_one, other - middle_other
     mean_one, squares_one = (mean.repeat(times) for mean in blurred(torch.cat((one, one * one))).chunk(2))
     mean_other, squares_other = blurred(torch.cat((other, other * other))).chunk(2)
     covariance = blurred(one.repeat(times) * other) - mean_one * mean_other
     variances = squares_one - mean_one**2 + squares_other - mean_other**2
+    mean_one, mean_other = mean_one + middle_one.repeat(times), mean_other + middle_other
     brightness = (2 * mean_one * mean_other + C1) / (mean_one**2 + mean_other**2 + C1)
     return brightness, (2 * covariance + C2) / (variances + C2)
 
