@@ -14,10 +14,14 @@ from pydantic import create_model, field_validator, model_validator
 
 from streamfuse.config import Section
 from streamfuse.training.losses.angular import AngularLoss
+from streamfuse.training.losses.complement import ComplementLoss
 from streamfuse.training.losses.directional import DirectionalGradientLoss
+from streamfuse.training.losses.edge_transfer import EdgeTransferLoss
+from streamfuse.training.losses.fidelity import FidelityLoss
 from streamfuse.training.losses.intensity import IntensityLoss
 from streamfuse.training.losses.laplacian import LaplacianGradientLoss
 from streamfuse.training.losses.max_gradient import MaxGradientLoss
+from streamfuse.training.losses.overshoot import OvershootLoss
 from streamfuse.training.losses.soft_hog import SoftHOGLoss
 from streamfuse.training.losses.structure import MSSSIMLoss, SSIMLoss
 from streamfuse.training.losses.temporal import TemporalConsistencyLoss
@@ -35,6 +39,10 @@ TERMS: dict[str, type[FusionLoss]] = {
     "soft_hog": SoftHOGLoss,
     "ssim": SSIMLoss,
     "ms_ssim": MSSSIMLoss,
+    "complement": ComplementLoss,
+    "edge_transfer": EdgeTransferLoss,
+    "fidelity": FidelityLoss,
+    "overshoot": OvershootLoss,
     "temporal": TemporalConsistencyLoss,
 }
 """Every term by its name in loss files and logs."""
