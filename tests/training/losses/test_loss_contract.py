@@ -130,6 +130,13 @@ def test_autocast_does_not_coarsen_a_loss(loss: FusionLoss) -> None:
     assert float(inside) == float(loss(*images))
 
 
+@pytest.mark.parametrize("loss", EVERY)
+def test_nothing_stays_on_the_cpu(loss: FusionLoss) -> None:
+    """A device without data refuses to work with tensors of any other."""
+    elsewhere = noise().to("meta")
+    assert loss.cost(elsewhere, elsewhere, elsewhere).device.type == "meta"
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 5), (37, 53), (11, 90)])
 @pytest.mark.parametrize("loss", EVERY)
 def test_any_size_will_do(loss: FusionLoss, size: tuple[int, int]) -> None:
