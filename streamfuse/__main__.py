@@ -41,6 +41,23 @@ class Tone(str, Enum):
     plateau = "plateau"
 
 
+class Device(str, Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class PeerSet(str, Enum):
+    msrs = "MSRS"
+    roadscene = "RoadScene"
+    tno = "TNO"
+
+
+class Unit(str, Enum):
+    nats = "nats"
+    bits = "bits"
+
+
 @app.command()
 def demo(
     seconds: Annotated[float, typer.Option(min=1, help="How long the replay runs.")] = 10.0,
@@ -120,6 +137,40 @@ def train(
         told = run_training(settings, out, resume=resume, stop=stop, console=console)
     if told:  # under torchrun only the first process has something to say
         finish(told, as_json)
+
+
+@app.command()
+def evaluate(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="[FUSED] THERMAL VISIBLE", help="Folders, images or videos; names pair them."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the tables, the plot and the contact sheet.")] = Path(
+        "out/evaluate"
+    ),
+    model: Annotated[
+        list[str] | None, typer.Option(help="Fuse the pairs with this model or *.safetensors; may be repeated.")
+    ] = None,
+    video: Annotated[bool, typer.Option("--video", help="Judge one sequence: warp error, brightness change.")] = False,
+    device: Annotated[Device, typer.Option(help="Where the figures are computed.")] = Device.auto,
+    peers: Annotated[PeerSet | None, typer.Option(help="Show what others reach on this public set.")] = None,
+    mi_unit: Annotated[Unit, typer.Option(help="MI in nats or in bits.")] = Unit.nats,
+    as_json: Json = False,
+) -> None:
+    """Judge fused images by the field's figures and by looks: per image, means, plot, contact sheet."""
+    from streamfuse.evaluation.evaluate import evaluate_files
+
+    told = evaluate_files(
+        inputs,
+        out,
+        models=model or (),
+        in_time=video,
+        device=device.value,
+        peer_set=peers.value if peers else None,
+        mi_unit="bits" if mi_unit is Unit.bits else "nats",
+        console=console,
+    )
+    finish(told, as_json)
 
 
 @app.command()

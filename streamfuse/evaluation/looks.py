@@ -61,8 +61,14 @@ def hot_contrast(fused: Grey, thermal: Grey) -> tuple[float, float]:
 
 
 def hot_mask(thermal: Grey) -> Mask:
-    """1 on the hottest 1 % of pixels (all that share the last level are in), before the opening."""
-    return (thermal >= np.quantile(thermal, 1 - HOT_SHARE)).astype(np.uint8)
+    """1 on the hottest 1 % of pixels, before the opening.
+
+    Of the level that this share cuts through all pixels count or none: none where they are more than as many again
+    (a flat background around a small target), unless it is the hottest level.
+    """
+    level = np.quantile(thermal, 1 - HOT_SHARE, method="lower")
+    whole, above = thermal >= level, thermal > level
+    return (above if whole.mean() > 2 * HOT_SHARE and above.any() else whole).astype(np.uint8)
 
 
 def flat_energy(fused: Grey, thermal: Grey, visible: Grey) -> float:

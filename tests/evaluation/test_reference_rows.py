@@ -1,0 +1,59 @@
+"""The referee repeats the trivial rows of the peers' table to the printed digit, on the files they were made on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamfuse.evaluation.cases import open_cases
+from streamfuse.evaluation.evaluate import evaluate_pairs
+from streamfuse.evaluation.grey import as_grey
+from streamfuse.evaluation.peers import SETS, TABLE, peers
+from streamfuse.evaluation.scores import FIELD
+
+BENCHMARK = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmark"
+
+
+def printed(set_name):
+    """The table's cells as they stand in the file, so that their digits count."""
+    head, *lines = [line.split(",") for line in TABLE.read_text().splitlines()]
+    return {line[2]: dict(zip(head[3:], line[3:], strict=True)) for line in lines if line[0] == set_name}
+
+
+@pytest.mark.parametrize("method", ["average", "pixel maximum", "visible alone", "thermal alone"])
+def test_tno_rows(method):
+    folder = BENCHMARK / "TNO"
+    if not folder.exists():
+        pytest.skip(f"shared data not here: {folder}")
+    triples = []
+    for case in open_cases([folder / "ir", folder / "vis"], ["average"]):
+        fused = {
+            "average": case.fused["average"],
+            "pixel maximum": np.maximum(case.thermal, as_grey(case.visible)),
+            "visible alone": case.visible,
+            "thermal alone": case.thermal,
+        }[method]
+        triples.append((case.name, fused, case.thermal, case.visible))
+    judged = evaluate_pairs(triples)
+    assert len(judged.rows) == peers("TNO").pairs == 8
+    for column, cell in printed("TNO")[method].items():
+        digits = len(cell.split(".")[1])
+        assert f"{judged.means[column]:.{digits}f}" == cell, column
+
+
+@pytest.mark.parametrize("set_name", SETS)
+def test_every_set_has_the_same_peers_with_every_figure_of_the_field(set_name):
+    rows = peers(set_name).rows
+    assert len(rows) == 16
+    assert list(rows) == list(peers("TNO").rows)
+    assert all(tuple(row) == FIELD for row in rows.values())
+
+
+def test_peers_in_bits_differ_in_mutual_information_alone():
+    nats, bits = peers("MSRS").rows["SAGE"], peers("MSRS", "bits").rows["SAGE"]
+    assert bits["MI"] == pytest.approx(nats["MI"] * 1.442695)
+    assert {**bits, "MI": 0} == {**nats, "MI": 0}
+    with pytest.raises(KeyError):
+        peers("LLVIP")
