@@ -19,8 +19,9 @@ EPS = 1e-5 / GREY_LEVELS
 NON_LOCAL_EPS = 1e-10 / GREY_LEVELS
 POOL = 8
 """Pixels to one key of the spatial non-local attention, along each side."""
-QUERIES = 2048
-"""Queries at a time: 2048 x 4800 affinities of a 640x480 image are 39 MB instead of 5.5 GiB."""
+AFFINITIES = 10_000_000
+"""Computed at a time, 40 MB; all those of a 640x480 image are 5.5 GiB. Much smaller pieces cost more memory, not less:
+what malloc does not map by itself (from 32 MiB on) it finds no room for again between the results."""
 
 Score = Callable[[Tensor], Tensor]
 
@@ -111,10 +112,10 @@ def pooled(features: Tensor) -> Tensor:
 def _attended(queries: Tensor, keys: Tensor) -> Tensor:
     """N Q C and N C K -> N Q C: for every query the mean of the keys, weighted by softmax of the affinity.
 
-    Exact, but never with more than `QUERIES` rows of the affinity at a time: its extremes are found in a first pass.
-    A softmax does not notice what is added to a row, so that only their difference matters.
+    Exact, but never with more than `AFFINITIES` at a time: their extremes are found in a first pass. A softmax does
+    not notice what is added to a row, so that only the difference of the extremes matters.
     """
-    parts = torch.split(queries, QUERIES, dim=1)
+    parts = torch.split(queries, max(1, AFFINITIES // keys.shape[2]), dim=1)
     extremes = [torch.aminmax((part @ keys).flatten(1), dim=1) for part in parts]
     low = torch.stack([one.min for one in extremes]).amin(dim=0)[:, None, None]
     high = torch.stack([one.max for one in extremes]).amax(dim=0)[:, None, None]
