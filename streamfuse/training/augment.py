@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import cv2
@@ -25,16 +26,17 @@ def cut(images: tuple[Grey, Grey], side: int, settings: AugmentConfig, chance: C
     height, width = thermal.shape
     scale = max(side / min(height, width), chance.uniform(settings.smallest, 1.0))
     taken = min(round(side / scale), height, width)
-    x, y = (int(chance.integers(0, room + 1)) for room in (width - taken, height - taken))
-    down, across = (1 - 2 * int(chance.integers(0, 2)) for _ in range(2))
+    x, y = (math.floor(chance.random() * (room + 1)) for room in (width - taken, height - taken))
+    down, across = (1 if chance.random() < 0.5 else -1 for _ in range(2))
     turned = chance.random() < settings.turn
     apart = chance.uniform(-1, 1, size=2) * settings.misregistration / scale
 
     def shaped(square: Grey) -> Image:
         way = cv2.INTER_AREA if taken > side else cv2.INTER_LINEAR
         scaled = square if taken == side else cast(Grey, cv2.resize(square, (side, side), interpolation=way))
-        shown = scaled[::down, ::across]
-        return (np.ascontiguousarray(shown.T if turned else shown) / np.float32(255)).astype(np.float32)
+        flipped = scaled[::down, ::across]
+        shown = cast(Grey, flipped.T if turned else flipped)
+        return (np.ascontiguousarray(shown) / np.float32(255)).astype(np.float32)
 
     seen = visible[y : y + taken, x : x + taken]
     if not settings.misregistration:

@@ -25,7 +25,7 @@ from streamfuse.training.crops import Ahead, Batch, Crops
 from streamfuse.training.distributed import World
 from streamfuse.training.failures import keep_batch
 from streamfuse.training.losses import CombinedGradientLoss
-from streamfuse.training.objective import HALVES, Objective, fitting_augment, fitting_loss, fitting_task
+from streamfuse.training.objective import HALVES, Objective, fitting_augment, fitting_loss, fitting_task, reconstruction
 from streamfuse.training.pairs import Pair, evenly, load_sets, set_of, split_scenes
 from streamfuse.training.settings import Task, TrainConfig
 from streamfuse.training.validate import score_all, validate
@@ -163,6 +163,8 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def _check(config: TrainConfig, network: nn.Module, world: World) -> None:
+    if config.task == "reconstruct":
+        reconstruction(network)
     if not any(True for _ in network.parameters()):
         raise UserError(f"model {config.model!r} has nothing to train; choose another `model`")
     if config.precision == "fp16" and not world.device.startswith("cuda"):
