@@ -17,7 +17,7 @@ from streamfuse.errors import StreamfuseError, UserError
 from streamfuse.evaluation.grey import Grey, as_grey
 from streamfuse.frames import Modality, Pixels
 from streamfuse.models import WEIGHTS, build
-from streamfuse.sources.pairing import pair_by_names
+from streamfuse.sources.pairing import Ranks, pair_by_names
 from streamfuse.sources.pictures import Pictures, Unreadable
 from streamfuse.sources.recording_folder import is_image, open_folder
 from streamfuse.thermal import ToneMapper
@@ -153,7 +153,8 @@ def _matched(thermal: Stream, visible: Stream, fused: Stream | None, fusers: dic
     both = sorted(hot.keys() & seen.keys())
     if not both:
         raise UserError(f"{thermal.path} and {visible.path} have no pair in common: {'; '.join(ranks.warnings)}")
-    if fused is None and len(both) < max(len(hot), len(seen)):
+    lone = len(both) < max(len(hot), len(seen))
+    if lone and (fused is None or by_order(ranks)):
         raise UserError(f"{'; '.join(ranks.warnings)}; add the missing images or take these away")
     pairs = [(hot[rank], seen[rank]) for rank in both]
     warnings = [*ranks.warnings, *thermal.pictures.warnings, *visible.pictures.warnings]
@@ -180,18 +181,26 @@ def _with_fused(
     by_source = ([visible[index] for _, index in pairs], [thermal[index] for index, _ in pairs])
     ranks = min((pair_by_names(names, others) for others in by_source), key=lambda one: len(one.warnings))
     pair_at = dict(zip(ranks.rgb, pairs, strict=True))
-    lone = [name for name, rank in zip(names, ranks.thermal, strict=True) if rank not in pair_at]
+    uncertain = by_order(ranks) and len(names) != len(pairs)
+    lone = [name for name, rank in zip(names, ranks.thermal, strict=True) if uncertain or rank not in pair_at]
     if lone:
         raise UserError(
             f"{len(lone)} fused images of {fused.path} have no pair: {', '.join(lone[:NAMED])}"
             f"{' ...' if len(lone) > NAMED else ''}; name them like the thermal or visible image they were made from"
         )
     told = (
-        [f"{len(pairs) - len(names)} pairs have no fused image and are not judged"] if len(pairs) > len(names) else []
+        [f"not judged, for want of a fused image: {len(pairs) - len(names)} of {len(pairs)} pairs"]
+        if len(pairs) > len(names)
+        else []
     )
-    if ranks.warnings and not told:
+    if by_order(ranks):
         told = [f"fused images and pairs share no names (first: {names[0]}): they are taken in their order"]
     return [pair_at[rank] for rank in ranks.thermal], told
+
+
+def by_order(ranks: Ranks) -> bool:
+    """Whether names share nothing, so that only their order says what belongs together."""
+    return any("paired by their order" in warning for warning in ranks.warnings)
 
 
 def _check_sizes(name: str, images: dict[str, Pixels]) -> None:

@@ -80,11 +80,13 @@ def evaluate_files(
     `in_time`: as one sequence, by the figures of `video.COLUMNS` beside those of both sources, their average and
     maximum; else image by image, by `scores.COLUMNS`.
     """
+    if in_time and peer_set:
+        raise UserError(f"--peers {peer_set} compares single images; leave it out with --video")
     cases = open_cases(paths, models, device=chosen_device(device), in_time=in_time)
     for warning in cases.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
     _make_folder(out)
-    known = peers(peer_set, mi_unit) if peer_set and not in_time else None
+    known = peers(peer_set, mi_unit) if peer_set else None
     with _watched(cases, console) as (watched, shown):
         if in_time:
             results, columns = _judged_in_time(cases, watched), video.COLUMNS
@@ -92,7 +94,7 @@ def evaluate_files(
             results, columns = _judged(cases, watched, chosen_device(device), mi_unit), COLUMNS
     files = write_rows(out, results, columns) | write_means(out, results, columns, known)
     write_image(out / "sheet.png", case_sheet(shown))
-    files |= {"sheet": str(out / "sheet.png")} | _plot(out / "means.png", results, known, console)
+    files |= {"sheet": str(out / "sheet.png")} | _plot(out / "means.png", results, cases.labels, known, console)
     print_means(console, results, columns, known)
     told = {label: {name: _number(value) for name, value in one.means.items()} for label, one in results.items()}
     console.print(f"{len(cases.names)} pairs; tables and pictures in {escape(str(out))}")
@@ -144,14 +146,16 @@ def _beside_baselines(case: Case) -> tuple[Grey, dict[str, Grey]]:
     return visible, {**baselines, **{label: as_grey(fused) for label, fused in case.fused.items()}}
 
 
-def _plot(path: Path, results: Mapping[str, Evaluation], known: Peers | None, console: Console) -> dict[str, str]:
+def _plot(
+    path: Path, results: Mapping[str, Evaluation], judged: Sequence[str], known: Peers | None, console: Console
+) -> dict[str, str]:
     """The plot of the means, where there is matplotlib."""
     try:
         from streamfuse.evaluation.plots import plot_means
     except ModuleNotFoundError as error:
         console.print(f"[yellow]note:[/] no plot: {error}; pip install 'streamfuse\\[evaluate]'", highlight=False)
         return {}
-    plot_means(path, {label: one.means for label, one in results.items()}, known)
+    plot_means(path, {label: one.means for label, one in results.items()}, judged, known)
     return {"plot": str(path)}
 
 

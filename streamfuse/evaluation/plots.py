@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,8 +19,10 @@ OURS, OTHERS = "#c0392b", "#7f8c8d"
 LESS_IS_BETTER = {"inverted", "flat", "overshoot", "rim", "WE", "dMean", "flowD"}
 
 
-def plot_means(path: Path, means: Mapping[str, Mapping[str, float]], known: Peers | None = None) -> None:
-    """Write the picture; figures in `means` stand out in red, the peers' are grey. Raises UserError where it cannot."""
+def plot_means(
+    path: Path, means: Mapping[str, Mapping[str, float]], judged: Sequence[str], known: Peers | None = None
+) -> None:
+    """Write the picture: methods in `judged` red, baselines and peers grey. Raises UserError where it cannot."""
     columns = list(next(iter(means.values())))
     rows = {**(known.rows if known else {}), **means}
     told = {column: _told(rows, column) for column in columns}
@@ -30,7 +32,7 @@ def plot_means(path: Path, means: Mapping[str, Mapping[str, float]], known: Peer
     figure = Figure(figsize=(PANEL_WIDTH * across, sum(heights) + 0.5), layout="constrained")
     grid = list(cast(Any, figure.subplots(len(heights), across, squeeze=False, height_ratios=heights)).flat)
     for axes, column in zip(grid, columns, strict=False):
-        _panel(axes, column, told[column], set(means))
+        _panel(axes, column, told[column], set(judged))
     for axes in grid[len(columns) :]:
         axes.set_visible(False)
     against = (

@@ -28,7 +28,7 @@ Results = Mapping[str, "Evaluation"]
 def print_means(console: Console, results: Results, columns: Sequence[str], known: Peers | None) -> None:
     """One line each; the peers' below, as far as they were measured."""
     pairs = len(next(iter(results.values())).rows)
-    rows = {label: one.means for label, one in results.items()} | (known.rows if known else {})
+    rows = _beside_peers(results, known)
     for some in (columns[:FIRST_TABLE], columns[FIRST_TABLE:]):
         table = Table(box=None, padding=(0, 1, 0, 0))
         table.add_column("mean", no_wrap=True)
@@ -59,9 +59,15 @@ def write_rows(out: Path, results: Results, columns: Sequence[str]) -> dict[str,
 
 def write_means(out: Path, results: Results, columns: Sequence[str], known: Peers | None) -> dict[str, str]:
     """`means.csv`: a line for each method, the peers' below."""
-    rows = {label: one.means for label, one in results.items()} | (known.rows if known else {})
+    rows = _beside_peers(results, known)
     lines = ([label, *(_exact(row[name]) if name in row else "" for name in columns)] for label, row in rows.items())
     return {"means": _write(out / "means.csv", ["method", *columns], lines)}
+
+
+def _beside_peers(results: Results, known: Peers | None) -> dict[str, dict[str, float]]:
+    """Means by method; a peer that was judged here too is shown as judged here."""
+    others = {method: row for method, row in (known.rows if known else {}).items() if method not in results}
+    return {label: one.means for label, one in results.items()} | others
 
 
 def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
