@@ -7,6 +7,7 @@ checked first. No pickle is ever read. It knows nothing of how weights are train
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -133,4 +134,5 @@ def _fill(network: nn.Module, content: bytes, path: Path) -> None:
     try:
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path}: these are not weights of this model: {error}") from error
+        said = textwrap.shorten(str(error), 300)  # one line, however many layers differ
+        raise UserError(f"{path}: these are not weights of this model: {said}") from error

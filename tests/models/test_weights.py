@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from streamfuse.errors import UserError
-from streamfuse.models import build, identity, untrained
+from streamfuse.models import MODELS, build, identity, untrained
 from streamfuse.models.streamfuse_s import StreamfuseS
 from streamfuse.models.weights import DataSet, IdentityCard, card_path, load_weights, read_card, save_weights
+from streamfuse.offline import fuse_files
 
 SHIPPED = Path(__file__).resolve().parents[2] / "streamfuse" / "weights"
 
@@ -44,6 +49,63 @@ def test_a_path_names_its_model_by_its_card(saved) -> None:
     torch.manual_seed(5)
     network = StreamfuseS()
     assert torch.equal(build(str(saved))(image, image), network(image, image))
+
+
+@pytest.mark.parametrize("name", ["nestfuse", "res2fusion", "residual-dense-m", "streamfuse-s"])
+def test_half_precision_halves_the_file_and_comes_back_as_float32(tmp_path, name) -> None:
+    torch.manual_seed(5)
+    network, card = untrained(name), IdentityCard(model=name, parameters=0)
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_weights(whole, network, card)
+    written = save_weights(half, network, card, half=True)
+    assert half.stat().st_size == pytest.approx(whole.stat().st_size / 2, rel=0.1)
+    assert written.parameters == sum(weight.numel() for weight in network.parameters())
+    restored = build(str(half))
+    for kept, weight in zip(restored.parameters(), network.parameters(), strict=True):
+        assert kept.dtype == torch.float32
+        assert torch.equal(kept, weight.detach().half().float())
+    thermal, visible = torch.rand(2, 1, 1, 21, 27, generator=torch.Generator().manual_seed(1))
+    assert (restored(thermal, visible) - build(str(whole))(thermal, visible)).abs().max() < 2e-3
+
+
+def test_a_rule_is_chosen_at_a_path_by_name_or_by_card(tmp_path) -> None:
+    network, image = untrained("nestfuse"), torch.rand(2, 1, 1, 24, 24, generator=torch.Generator().manual_seed(1))
+    for name in ("plain", "max"):
+        model = "nestfuse" if name == "plain" else "nestfuse:max"
+        save_weights(tmp_path / f"{name}.safetensors", network, IdentityCard(model=model, parameters=0))
+    plain, strongest = str(tmp_path / "plain.safetensors"), str(tmp_path / "max.safetensors")
+    fused = build(f"{plain}:max")(*image)
+    assert torch.equal(build(strongest)(*image), fused)
+    assert torch.equal(build(f"{strongest}:average")(*image), build(plain)(*image))
+    assert (build(plain)(*image) - fused).abs().max() > 0
+    assert identity(f"{plain}:max").startswith("nestfuse:max@")
+    with pytest.raises(UserError, match="'nestfuse' has no fusion rule 'l1'"):
+        build(f"{plain}:l1")
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in {"average", "laplacian"}])
+def test_fuse_runs_every_network_from_its_weights_at_an_odd_size(tmp_path, name) -> None:
+    torch.manual_seed(5)
+    weights = tmp_path / "trained.safetensors"
+    save_weights(weights, untrained(name), IdentityCard(model=name, parameters=0), half=True)
+    draw = np.random.default_rng(5).integers
+    for folder, shape in (("ir", (31, 45)), ("vis", (31, 45, 3))):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "one.png"), draw(0, 256, shape).astype(np.uint8))
+    told = fuse_files(
+        tmp_path / "ir",
+        tmp_path / "vis",
+        tmp_path / "out",
+        model=str(weights),
+        rig=None,
+        tone="auto",
+        sequence=None,
+        stop=threading.Event(),
+        console=Console(quiet=True),
+    )
+    assert told["published"] == 1
+    assert told["model"].startswith(f"{name}@")
+    assert cv2.imread(str(tmp_path / "out" / "one.png")).shape == (31, 45, 3)
 
 
 def test_messages_name_weights_by_model_and_hash_never_by_path(saved) -> None:
@@ -92,8 +154,28 @@ def test_weights_of_one_model_are_not_anothers(saved) -> None:
         load_weights(untrained("streamfuse-s"), "other", saved)
 
 
+def test_weights_of_another_version_with_as_many_parameters_are_refused(tmp_path, saved) -> None:
+    other = untrained("streamfuse-s")
+    other.renamed = other.stem
+    del other.stem
+    path = tmp_path / "renamed.safetensors"
+    save_weights(path, other, read_card(saved))
+    with pytest.raises(UserError, match=r"renamed\.safetensors: these are not weights of this model.*stem"):
+        build(str(path))
+
+
+def test_a_cards_new_fields_are_optional_and_kept(tmp_path, saved) -> None:
+    old = json.loads(card_path(saved).read_text())
+    del old["loss_name"], old["command"]
+    card_path(saved).write_text(json.dumps(old))
+    assert (read_card(saved).loss_name, read_card(saved).command) == ("", "")
+    change_card(saved, loss_name="CombinedGradientLoss", command="streamfuse train configs/train.yaml")
+    assert read_card(saved).loss_name == "CombinedGradientLoss"
+    assert read_card(saved).command.startswith("streamfuse train")
+
+
 def test_missing_files_are_named(saved, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"none\.json.*cannot be read"):
+    with pytest.raises(UserError, match=r"none\.json.*cannot be read.*a checkpoint has none"):
         build(str(tmp_path / "none.safetensors"))
     saved.unlink()
     with pytest.raises(UserError, match=r"mine\.safetensors: the weights cannot be read"):
