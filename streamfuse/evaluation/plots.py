@@ -1,4 +1,4 @@
-"""One picture of all means: a panel for each column, a dot for each method, sorted. The only home of matplotlib."""
+"""One picture of all means: a panel for each column, a dot for each method, sorted. Imported late: matplotlib is an extra."""
 
 from __future__ import annotations
 
