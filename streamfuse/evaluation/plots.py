@@ -1,4 +1,4 @@
-"""One picture of all means: a panel for each column, a dot for each method, sorted. Imported late: matplotlib is an extra."""
+"""One picture of all means: a panel for each column, a dot for each method. Imported late: matplotlib is an extra."""
 
 from __future__ import annotations
 
