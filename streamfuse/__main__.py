@@ -140,6 +140,25 @@ def train(
 
 
 @app.command()
+def ablate(
+    config: Annotated[Path, typer.Argument(help="Ablation file, e.g. configs/ablate/small.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder for cells, tables and plots.")] = Path("out/ablate"),
+    data: Data = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop cleanly after this long; run again to go on.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train and judge networks x losses x seeds: one table with deviations and a paired test. Resumable."""
+    from streamfuse.training.ablation.ablate import ablate as run_ablation
+    from streamfuse.training.ablation.settings import load_ablation
+
+    with stopping() as stop:
+        told = run_ablation(load_ablation(config, data), out, stop=stop, console=console, minutes=minutes)
+    finish(told, as_json)
+
+
+@app.command()
 def evaluate(
     inputs: Annotated[
         list[Path],

@@ -21,6 +21,10 @@ from streamfuse.triptych import write_image
 CPU_REFUSES = "can't allocate memory"
 
 
+class TrainingFailed(UserError):
+    """A training that began went wrong on its way: other settings may do better."""
+
+
 def keep_batch(path: Path, batch: Batch, step: int, terms: Mapping[str, float]) -> None:
     """Write `path`.safetensors (every image, with step and terms) and `path`.png to look at.
 
@@ -37,7 +41,7 @@ def keep_batch(path: Path, batch: Batch, step: int, terms: Mapping[str, float]) 
 
 @contextmanager
 def memory_advice(config: TrainConfig, kept: Path) -> Generator[None]:
-    """Turns the end of memory into a UserError that says what to lower, and what is kept."""
+    """Turns the end of memory into a TrainingFailed that says what to lower, and what is kept."""
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -45,7 +49,7 @@ def memory_advice(config: TrainConfig, kept: Path) -> Generator[None]:
             raise
         less = "" if config.precision != "fp32" else ", or set `precision: bf16`"
         saved = f"; {kept} is kept, but other settings need another --out" if kept.exists() else ""
-        raise UserError(
+        raise TrainingFailed(
             f"out of memory while training {config.model} with batch {config.batch}, crop {config.crop}, "
             f"{config.precision}: lower `batch` or `crop`{less}{saved}"
         ) from error

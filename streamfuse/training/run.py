@@ -23,7 +23,7 @@ from streamfuse.models.weights import DataSet, IdentityCard
 from streamfuse.training.checkpoint import Progress
 from streamfuse.training.crops import Ahead, Batch, Crops
 from streamfuse.training.distributed import World
-from streamfuse.training.failures import keep_batch
+from streamfuse.training.failures import TrainingFailed, keep_batch
 from streamfuse.training.losses import CombinedGradientLoss
 from streamfuse.training.objective import HALVES, Objective, fitting_augment, fitting_loss, fitting_task, reconstruction
 from streamfuse.training.pairs import Pair, evenly, load_sets, set_of, split_scenes
@@ -54,7 +54,7 @@ class Run:
     def step(self, step: int) -> dict[str, float]:
         """One step of the optimiser; the loss before it, mean over all processes.
 
-        Raises UserError when the loss or its gradient is not a number, with the batch kept in `out`.
+        Raises TrainingFailed when the loss or its gradient is not a number, with the batch kept in `out`.
         """
         progress, config = self.progress, self.config
         batch = self.batches.at(step).to(self.world.device)
@@ -106,12 +106,12 @@ class Run:
             terms=self.config.terms,
         )
 
-    def _failed(self, step: int, batch: Batch, terms: dict[str, float], what: str) -> UserError:
+    def _failed(self, step: int, batch: Batch, terms: dict[str, float], what: str) -> TrainingFailed:
         """Keeps the batch, if it is this process's; what to raise."""
         path = self.out / f"failed-{step:06d}-rank{self.world.rank}"
         keep_batch(path, batch, step, terms)
         said = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
-        return UserError(
+        return TrainingFailed(
             f"step {step}: {what} ({said}); the batch is in {path}.png and .safetensors, the last checkpoint is kept; "
             "lower learning_rate or clip, or use precision fp32"
         )

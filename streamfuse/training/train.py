@@ -61,15 +61,15 @@ def _train(run: Run, resume: bool, stop: Stop, console: Console) -> dict[str, An
     done, metrics = _steps(run, start, stop, console)
     if not run.world.first:
         return {}
-    metrics = metrics or run.judge()
     told: dict[str, Any] = {"steps": done, "of": config.steps, "validation": metrics, "out": str(out)}
     if done < config.steps:
         console.print(f"stopped after {done} of {config.steps} steps; go on with --resume")
         return told
+    metrics = metrics or run.judge()
     path = out / f"{split(config.model)[0]}{WEIGHTS}"
     card = save_weights(path, run.progress.average, run.card(metrics), half=config.half)
     console.print(f"{path}: {card.parameters} parameters, {path.stat().st_size / 1024:.0f} kB")
-    return {**told, "weights": str(path), "parameters": card.parameters}
+    return {**told, "validation": metrics, "weights": str(path), "parameters": card.parameters}
 
 
 def _steps(run: Run, done: int, stop: Stop, console: Console) -> tuple[int, dict[str, float]]:
@@ -88,15 +88,19 @@ def _steps(run: Run, done: int, stop: Stop, console: Console) -> tuple[int, dict
                 log.write(done, "train", values)
             bar.update(task, completed=done, description=f"loss {values['total']:.4f}")
             if done % every == 0 or done == steps or asked:
-                metrics = _keep(run, done, log)
+                metrics = _keep(run, done, log, judged=done % every == 0 or done == steps)
     return done, metrics
 
 
-def _keep(run: Run, done: int, log: Log | None) -> dict[str, float]:
-    """A checkpoint, a judgement, and a picture to look at, by the first process; the others wait for it."""
+def _keep(run: Run, done: int, log: Log | None, *, judged: bool) -> dict[str, float]:
+    """A checkpoint, a judgement, and a picture to look at, by the first process; the others wait for it.
+
+    A run that is stopped between two judgements leaves the checkpoint alone, and at once.
+    """
     metrics: dict[str, float] = {}
     if log:
         save_checkpoint(run.out / CHECKPOINT, run.progress, done, run.settings)
+    if log and judged:
         metrics = run.judge()
         log.write(done, "validation", metrics)
         picture = sample_picture(run.progress.average, run.validation, run.world.device)

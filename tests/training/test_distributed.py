@@ -25,9 +25,9 @@ from safetensors.torch import save_file
 import streamfuse.training.train as command
 
 shown = command._keep
-def kept(run, done, log):
+def kept(run, done, log, **how):
     save_file(run.progress.network.state_dict(), f"{run.out}/rank{run.world.rank}-{done}.safetensors")
-    return shown(run, done, log)
+    return shown(run, done, log, **how)
 command._keep = kept
 from streamfuse.__main__ import main
 main()
