@@ -133,8 +133,8 @@ def model_fuser(name: str, device: str) -> Fuse:
 
 def _model_labels(models: Sequence[str]) -> dict[str, str]:
     """Label -> model: a weights file is called by its stem, by its whole path where stems repeat."""
-    stems = [Path(name).stem if name.endswith(WEIGHTS) else name for name in models]
-    return {(name if stems.count(stem) > 1 else stem): name for stem, name in zip(stems, models, strict=True)}
+    short = [Path(name).name.replace(WEIGHTS, "") for name in models]  # the rule after a colon stays
+    return {(name if short.count(label) > 1 else label): name for label, name in zip(short, models, strict=True)}
 
 
 def _stream(what: str, path: Path, modality: Modality) -> Stream:

@@ -125,15 +125,16 @@ def test_fused_images_may_be_called_like_the_thermal_ones_and_are_found_in_any_o
 
 
 def test_weights_are_called_by_their_stem_and_by_their_path_where_stems_repeat(folders, tmp_path):
-    from streamfuse.models import build
+    from streamfuse.models import untrained
     from streamfuse.models.weights import IdentityCard, parameters, save_weights
 
-    network = build("streamfuse-s")
+    network = untrained("res2fusion")
     paths = [tmp_path / name / "net.safetensors" for name in "ab"]
     for path in paths:
         path.parent.mkdir()
-        save_weights(path, network, IdentityCard(model="streamfuse-s", parameters=parameters(network)))
+        save_weights(path, network, IdentityCard(model="res2fusion", parameters=parameters(network)))
     assert open_cases(folders, [str(paths[0])]).labels == ("net",)
+    assert open_cases(folders, ["average", f"{paths[0]}:coarse"]).labels == ("average", "net:coarse")
     assert open_cases(folders, [str(path) for path in paths]).labels == tuple(str(path) for path in paths)
 
 
