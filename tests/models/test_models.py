@@ -20,7 +20,6 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SIZES = [(1, 1), (2, 3), (5, 64), (17, 33), (37, 45)]
 RESIDUAL_DENSE = {"residual-dense-s": 28_249, "residual-dense-m": 138_017, "residual-dense-l": 905_793}
 MACS_PER_PIXEL = {
-    "streamfuse-s": 1_700,
     "residual-dense-s": 28_000,
     "residual-dense-m": 138_000,
     "residual-dense-l": 905_000,

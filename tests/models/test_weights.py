@@ -16,9 +16,18 @@ from rich.console import Console
 from streamfuse.errors import UserError
 from streamfuse.models import MODELS, build, identity, untrained
 from streamfuse.models.streamfuse_s import StreamfuseS
-from streamfuse.models.weights import DataSet, IdentityCard, card_path, load_weights, read_card, save_weights
+from streamfuse.models.weights import (
+    DataSet,
+    IdentityCard,
+    card_path,
+    load_weights,
+    parameters,
+    read_card,
+    save_weights,
+)
 from streamfuse.offline import fuse_files
 
+COUNT = parameters(StreamfuseS())
 SHIPPED = Path(__file__).resolve().parents[2] / "streamfuse" / "weights"
 
 
@@ -41,7 +50,7 @@ def test_what_is_saved_comes_back(saved) -> None:
     network, restored = StreamfuseS(), StreamfuseS()
     card = load_weights(restored, "streamfuse-s", saved)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), restored.parameters(), strict=True))
-    assert (card.parameters, card.steps, card.data[0].licence) == (8949, 7, "CC0")
+    assert (card.parameters, card.steps, card.data[0].licence) == (COUNT, 7, "CC0")
 
 
 def test_a_path_names_its_model_by_its_card(saved) -> None:
@@ -59,7 +68,7 @@ def test_half_precision_halves_the_file_and_comes_back_as_float32(tmp_path, name
     save_weights(whole, network, card)
     written = save_weights(half, network, card, half=True)
     assert half.stat().st_size == pytest.approx(whole.stat().st_size / 2, rel=0.1)
-    assert written.parameters == sum(weight.numel() for weight in network.parameters())
+    assert written.parameters == parameters(network)
     restored = build(str(half))
     for kept, weight in zip(restored.parameters(), network.parameters(), strict=True):
         assert kept.dtype == torch.float32
@@ -115,7 +124,7 @@ def test_messages_name_weights_by_model_and_hash_never_by_path(saved) -> None:
 
 def test_the_shipped_card_tells_where_the_weights_come_from() -> None:
     card = read_card(SHIPPED / "streamfuse-s.safetensors")
-    assert card.parameters == 8949
+    assert card.parameters == COUNT
     assert card.steps > 1000
     assert {"total", "intensity", "gradient", "structure"} <= set(card.metrics)
     assert {one.name for one in card.data} == {"msrs", "roadscene", "tno", "m3fd"}
@@ -137,8 +146,8 @@ def test_another_file_under_the_same_card_is_refused(saved) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"parameters": 9}, "streamfuse-s has 8949 parameters, the card says 9"),
-        ({"model": "average"}, "average has 0 parameters, the card says 8949"),
+        ({"parameters": 9}, f"streamfuse-s has {COUNT} parameters, the card says 9"),
+        ({"model": "average"}, f"average has 0 parameters, the card says {COUNT}"),
         ({"model": "nonsense"}, "'nonsense' is unknown"),
         ({"parameters": "many"}, "no identity card of weights: parameters"),
     ],
