@@ -22,7 +22,8 @@ class RowConfig(Section):
     """One network and the losses that are compared on it."""
 
     model: str
-    losses: Annotated[dict[str, str], Field(min_length=1)]  # label: loss file; all others are compared with the first
+    losses: Annotated[dict[str, str | dict[str, Any]], Field(min_length=1)]
+    """Label: loss file, or the loss itself; all others are compared with the first."""
     sets: tuple[str, ...] | None = None  # folders of the sets to train on; all
     training: dict[str, Any] = Field(
         default_factory=dict[str, Any]
