@@ -18,6 +18,7 @@ from streamfuse.training.checkpoint import load_checkpoint, save_checkpoint
 from streamfuse.training.distributed import joined
 from streamfuse.training.failures import memory_advice
 from streamfuse.training.log import Log, check_log
+from streamfuse.training.objective import TEMPORAL
 from streamfuse.training.run import CHECKPOINT, Run, open_run
 from streamfuse.training.settings import TrainConfig
 from streamfuse.training.validate import sample_picture
@@ -58,6 +59,8 @@ def _train(run: Run, resume: bool, stop: Stop, console: Console) -> dict[str, An
     others = f", {run.world.size} processes on {run.world.device.split(':')[0]}" if run.world.size > 1 else ""
     pairs = f"{len(run.training)} pairs to train on, {len(run.validation)} held out"
     console.print(f"{config.model}, to {run.task}: {pairs}{others}; {out}")
+    if run.loss.config.weights().get(TEMPORAL, 0) > 0 and not config.augment.motion:
+        console.print("[yellow]note:[/] the temporal term stays 0: no batch has an earlier view (`augment.motion`)")
     done, metrics = _steps(run, start, stop, console)
     if not run.world.first:
         return {}
