@@ -38,6 +38,7 @@ TABLE = MappingProxyType(
         "average": Entry("average", "Average", "mean of both images"),
         "laplacian": Entry("laplacian", "LaplacianPyramid", "Laplacian pyramid, stronger detail wins"),
         "streamfuse-s": Entry("streamfuse_s", "StreamfuseS", "our small network, real time on a CPU"),
+        "streamfuse-q": Entry("streamfuse_q", "StreamfuseQ", "our quality network"),
         "nestfuse": Entry("nestfuse", "NestFuse", "autoencoder, nest connections", ("average", "max", "nuclear")),
         "res2fusion": Entry("res2fusion", "Res2Fusion", "autoencoder, non-local attention", ("full", "coarse")),
         "unfusion": Entry("unfusion", "UNFusion", "autoencoder, dense, Lp attention", ("l1", "l2", "max")),

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from streamfuse.models.streamfuse_s import Context, convolution
+from streamfuse.models.streamfuse_s import Context, balance, convolution
 
 BANDS = 3
+MAPS = 2 * BANDS + 1
+"""Gains of the thermal and the visible detail, structure and brightness, in this order; and the offset."""
 MOST_GAIN = 2.0
 MOST_OFFSET = 0.5
 STEP = 32
@@ -29,29 +31,42 @@ class StreamfuseQ(nn.Module):
 
     def __init__(self, channels: int = 32, inner: int = 64) -> None:
         super().__init__()
-        self.stem = convolution(8, channels)
+        self.stem = convolution(9, channels)
         self.down = nn.Sequential(nn.Conv2d(channels, inner, 3, stride=2, padding=1), nn.LeakyReLU(0.1))
         self.context = Context(inner)
         self.deep = nn.Sequential(Residual(inner), Residual(inner))
         self.up = nn.Conv2d(inner, channels, 1)
         self.body = Residual(channels)
-        self.head = nn.Conv2d(channels, 4 * (2 * BANDS + 1), 3, padding=1)
-        _start_as_average(self.head)
+        self.head = nn.Conv2d(channels, 4 * MAPS, 3, padding=1)
+        self.lively = nn.Parameter(torch.zeros(1, 4 * MAPS, 1, 1))
+        self._start_as_choice()
 
     def forward(self, thermal: Tensor, visible: Tensor) -> Tensor:
         height, width = thermal.shape[-2:]
         images = F.pad(torch.cat((thermal, visible), dim=1), (0, -width % STEP, 0, -height % STEP), mode="replicate")
-        said = F.pixel_shuffle(self.head(self.seen(images)), 2)
+        phases = F.pixel_unshuffle(images, 2)
+        livelier = balance(phases[:, :4], phases[:, 4:])
+        said = F.pixel_shuffle(self.head(self.seen(phases, livelier)) + self.lively * livelier, 2)
         gains = MOST_GAIN * torch.sigmoid(said[:, :-1])
         taken = (gains * bands(images)).sum(dim=1, keepdim=True) + MOST_OFFSET * torch.tanh(said[:, -1:])
         return taken[..., :height, :width].clamp(0, 1)
 
-    def seen(self, images: Tensor) -> Tensor:
-        """Both images N 2 H W -> features N channels H/2 W/2."""
-        near = self.stem(F.pixel_unshuffle(images, 2))
+    def seen(self, phases: Tensor, livelier: Tensor) -> Tensor:
+        """Phases N 8 h w and which image is livelier N 1 h w -> features N channels h w."""
+        near = self.stem(torch.cat((phases, livelier), dim=1))
         far = self.down(near)
         far = self.deep(far + self.context(far))
         return self.body(near + F.interpolate(self.up(far), scale_factor=2.0, mode="bilinear", align_corners=False))
+
+    def _start_as_choice(self) -> None:
+        """Before training: somewhat more than half of either brightness, the livelier detail and structure."""
+        nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
+        start = torch.tensor([-0.7, -0.7, -0.7, -0.7, -0.85, -0.85, 0.0])
+        slope = torch.tensor([1.5, -1.5, 1.5, -1.5, 0.0, 0.0, 0.0])
+        with torch.no_grad():
+            self.head.bias.copy_(start.repeat_interleave(4))
+            self.lively[0, :, 0, 0] = slope.repeat_interleave(4)
 
 
 class Residual(nn.Module):
@@ -74,12 +89,3 @@ def bands(images: Tensor) -> Tensor:
         F.interpolate(image, size=images.shape[-2:], mode="bilinear", align_corners=False) for image in (halved, coarse)
     )
     return torch.cat((images - middle, middle - base, base), dim=1)
-
-
-def _start_as_average(head: nn.Conv2d) -> None:
-    """Before training: half of either brightness, each detail and structure at strength 1, nothing added."""
-    nn.init.normal_(head.weight, std=0.01)
-    assert head.bias is not None
-    with torch.no_grad():
-        head.bias.zero_()
-        head.bias.view(2 * BANDS + 1, 4)[-3:-1] = torch.logit(torch.tensor(0.5 / MOST_GAIN))

@@ -1,14 +1,13 @@
 """streamfuse-s: our small network; decides at half resolution, keeps every full-resolution pixel of both inputs.
 
-A trunk of 16 channels at half resolution, told by a coarse context path what surrounds each pixel and what the whole
-image is like, says for every half-resolution pixel how much of either image's brightness to take (weights), how
-strongly to let either image's detail through (gains), and what to add (offset). Since detail = image - its halved
-self, that is
+A trunk of 16 channels at half resolution, told which image is livelier at each pixel, and by a coarse context path what
+surrounds the pixel and what the whole image is like, says for every half-resolution pixel how much of either image's
+brightness to take (weights), how strongly to let either image's detail through (gains), and what to add (offset). Since
+detail = image - its halved self, that is
 
     fused = gain_t * thermal + gain_v * visible + [(weight_t - gain_t) * half_t + (weight_v - gain_v) * half_v + offset]
 
-with the gains and the bracket enlarged bilinearly. All maps are bounded, so that no input, however odd, can make the
-output run away. Nothing is normalised per image.
+with the gains and the bracket enlarged bilinearly. All maps are bounded, so that no input, however odd, can make the output run away. Nothing is normalised per image.
 
 The full-resolution work is done on the four phases of each half-resolution pixel (pixel-unshuffled), where the
 enlargement is one small convolution with fixed weights: on a CPU a third of the cost of an interpolation. What leaves
@@ -26,21 +25,26 @@ COARSE = 8
 MOST_WEIGHT = 1.5
 MOST_GAIN = 2.0
 MOST_OFFSET = 0.5
+QUIET = 0.005
+"""Activity (mean deviation, of 1) below which neither image counts as the livelier one."""
+GAINS, WEIGHTS, OFFSET = slice(0, 2), slice(2, 4), slice(4, 5)
+"""What the head says, channel by channel."""
 
 
 class StreamfuseS(nn.Module):
-    """forward(thermal, visible) -> fused, all N 1 H W in [0, 1], any H and W; about 9 000 parameters."""
+    """forward(thermal, visible) -> fused, all N 1 H W in [0, 1], any H and W; about 10 000 parameters."""
 
     enlarging: Tensor
 
     def __init__(self, channels: int = 16) -> None:
         super().__init__()
-        self.stem = convolution(8, channels)
+        self.stem = convolution(9, channels)
         self.context = Context(channels)
         self.body = nn.Sequential(convolution(channels, channels), convolution(channels, channels))
-        self.head = nn.Conv2d(channels, 5, 3, padding=1)
+        self.head = nn.Conv2d(channels, OFFSET.stop, 1)
+        self.lively = nn.Parameter(torch.zeros(1, OFFSET.stop, 1))
         self.register_buffer("enlarging", bilinear_phases(3), persistent=False)
-        _start_as_average(self.head)
+        self._start_as_choice()
 
     def forward(self, thermal: Tensor, visible: Tensor) -> Tensor:
         height, width = thermal.shape[-2:]
@@ -51,19 +55,45 @@ class StreamfuseS(nn.Module):
     def change(self, phases: Tensor) -> Tensor:
         """Thermal and visible phases N 8 h w -> what is added to the visible ones, N 4 h w."""
         thermal, visible = phases[:, :4], phases[:, 4:]
-        seen = self.stem(phases)
+        livelier = balance(thermal, visible)
+        seen = self.stem(torch.cat((phases, livelier), dim=1))
         # as rows: what convolutions leave interleaved by channel is parted once, not at every use
-        said: Tensor = self.head(self.body(seen + self.context(seen))).flatten(2)
-        gains, weights = MOST_GAIN * torch.sigmoid(said[:, :2]), MOST_WEIGHT * torch.sigmoid(said[:, 2:4])
+        said = self.head(self.body(seen + self.context(seen))).flatten(2) + self.lively * livelier.flatten(2)
+        gains, weights = MOST_GAIN * torch.sigmoid(said[:, GAINS]), MOST_WEIGHT * torch.sigmoid(said[:, WEIGHTS])
         excess = weights - gains
         added = (
             excess[:, :1] * thermal.flatten(2).mean(dim=1, keepdim=True)
             + excess[:, 1:] * visible.flatten(2).mean(dim=1, keepdim=True)
-            + MOST_OFFSET * torch.tanh(said[:, 4:])
+            + MOST_OFFSET * torch.tanh(said[:, OFFSET])
         )
-        maps = torch.cat((gains[:, :1], gains[:, 1:] - 1, added), dim=1).reshape(-1, 3, *thermal.shape[-2:])
+        maps = torch.cat((gains[:, :1], gains[:, 1:] - 1, added), dim=1).unflatten(2, thermal.shape[-2:])
         full = F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), self.enlarging)
         return full[:, :4] * thermal + full[:, 4:8] * visible + full[:, 8:]
+
+    def _start_as_choice(self) -> None:
+        """Before training: somewhat more than half of either brightness, the livelier detail, nothing added.
+
+        From there a few hundred steps reach what takes thousands from an average.
+        """
+        nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
+        with torch.no_grad():
+            self.head.bias.zero_()
+            self.head.bias[GAINS] = -0.7
+            self.head.bias[WEIGHTS] = torch.logit(torch.tensor(0.6 / MOST_WEIGHT))
+            self.lively[:, 0], self.lively[:, 1] = 1.5, -1.5
+
+
+def balance(thermal: Tensor, visible: Tensor) -> Tensor:
+    """Which image is livelier: phases N 4 h w each -> N 1 h w, from -1 (visible alone) over 0 to 1 (thermal alone)."""
+    hot, seen = activity(thermal), activity(visible)
+    return (hot - seen) / (hot + seen + QUIET)
+
+
+def activity(phases: Tensor) -> Tensor:
+    """Mean deviation of the pixels from their half-resolution pixel, in a window of 6 pixels: N 4 h w -> N 1 h w."""
+    deviation = (phases - phases.mean(dim=1, keepdim=True)).abs().mean(dim=1, keepdim=True)
+    return F.avg_pool2d(deviation, 3, stride=1, padding=1, count_include_pad=False)
 
 
 class Context(nn.Module):
@@ -105,12 +135,3 @@ def _phases(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, -width % (2 * COARSE), 0, -height % (2 * COARSE)), mode="replicate")
     return F.pixel_unshuffle(padded, 2)
-
-
-def _start_as_average(head: nn.Conv2d) -> None:
-    """Before training: half of either base, each detail at strength 1, nothing added."""
-    nn.init.normal_(head.weight, std=0.01)
-    assert head.bias is not None
-    with torch.no_grad():
-        head.bias.zero_()
-        head.bias[2:4] = torch.logit(torch.tensor(0.5 / MOST_WEIGHT))

@@ -23,6 +23,9 @@ class EdgeTransferLoss(FusionLoss):
     Images without an edge cost nothing.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
         reached = qabf(255 * fused, 255 * thermal, 255 * visible)
         edgeless = (thermal - visible).abs().amax(dim=(1, 2, 3)) + thermal.std(dim=(1, 2, 3)) == 0
