@@ -127,6 +127,7 @@ def open_run(config: TrainConfig, out: Path, world: World) -> Run:
     pairs = load_sets(config.root, config.sets, memory_gib=config.memory_gib)
     training, validation = split_scenes(pairs, config.validation, config.seed)
     loss = CombinedGradientLoss(fitting_loss(config, task)).to(world.device)
+    _check_size(config, loss, world)
     objective = Objective(network, loss, task, HALVES.get(config.precision))
     first = world.rank * config.batch
     crops = Crops(training, config.augment, crop=config.crop, batch=config.batch, seed=config.seed, first=first)
@@ -160,6 +161,15 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
         mean.lerp_(weight, 1 - keep)
     for old, new in zip(average.buffers(), network.buffers(), strict=True):
         old.copy_(new)
+
+
+def _check_size(config: TrainConfig, loss: CombinedGradientLoss, world: World) -> None:
+    """Some terms need room, known to them alone."""
+    image = torch.zeros(1, 1, config.crop, config.crop, device=world.device)
+    try:
+        loss(image, image, image)
+    except ValueError as error:
+        raise UserError(f"`crop` = {config.crop} is too small for this loss: {error}") from error
 
 
 def _check(config: TrainConfig, network: nn.Module, world: World) -> None:

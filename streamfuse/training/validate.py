@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from streamfuse.errors import UserError
 from streamfuse.evaluation.scores import means, scores
 from streamfuse.frames import Pixels
 from streamfuse.training.losses import CombinedGradientLoss
@@ -24,17 +25,28 @@ SMALLEST = 41
 def validate(
     network: nn.Module, loss: CombinedGradientLoss, task: Task, pairs: Sequence[Pair], device: str
 ) -> dict[str, float]:
-    """Means of the loss and its terms over whole images, as they are: no crop, no degradation."""
+    """Means of the loss and its terms over whole images, as they are: no crop, no degradation.
+
+    Raises UserError for a pair that is smaller than a term of the loss needs.
+    """
     judged: list[dict[str, float]] = []
-    with torch.inference_mode():
-        for pair in pairs:
-            thermal, visible = (as_tensor(image, device) for image in pair.images())
-            if task == "fuse":
-                judged.append(loss(network(thermal, visible), thermal, visible).values())
-                continue
-            rebuilt = reconstruction(network)
-            judged += [loss(rebuilt(image), image, image).values() for image in (thermal, visible)]
+    for pair in pairs:
+        thermal, visible = (as_tensor(image, device) for image in pair.images())
+        try:
+            judged += _judged(network, loss, task, thermal, visible)
+        except ValueError as error:
+            raise UserError(f"{pair.files.thermal}: is too small to be held out with this loss: {error}") from error
     return means(judged)
+
+
+@torch.inference_mode()
+def _judged(
+    network: nn.Module, loss: CombinedGradientLoss, task: Task, thermal: Tensor, visible: Tensor
+) -> list[dict[str, float]]:
+    if task == "fuse":
+        return [loss(network(thermal, visible), thermal, visible).values()]
+    rebuilt = reconstruction(network)
+    return [loss(rebuilt(image), image, image).values() for image in (thermal, visible)]
 
 
 def score(network: nn.Module, pair: Pair, device: str) -> dict[str, float]:

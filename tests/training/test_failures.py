@@ -76,6 +76,7 @@ def say(before: str, after: str):
         (say("seed: 3", "model: average"), "'average' has nothing to train"),
         (say("seed: 3", "task: reconstruct"), "needs an autoencoder"),
         (say("seed: 3", "precision: fp16"), "needs a GPU"),
+        (say("intensity: {}", "fidelity: {}"), "`crop` = 32 is too small for this loss: VIF needs images of 41 x 41"),
     ],
 )
 def test_what_cannot_be_trained_on_is_named(project, wreck, said) -> None:
@@ -127,7 +128,9 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_batch_and_checkpoint_ke
 
     def wrong(self, *images):
         calls.append(1)
-        return right(self, *images) * (float("nan") if len(calls) > 6 else 1.0)  # 3 steps, 2 validations, 1 step
+        return right(self, *images) * (
+            float("nan") if len(calls) > 7 else 1.0
+        )  # size check, 3 steps, 2 held out, 1 step
 
     monkeypatch.setattr(IntensityLoss, "cost", wrong)
     out = project / "out"
