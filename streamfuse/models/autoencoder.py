@@ -26,9 +26,8 @@ Rule = Callable[[Tensor, Tensor], Tensor]
 class Autoencoder(nn.Module, ABC):
     """Training recognises these by `isinstance(network, Autoencoder)` and trains `reconstruct` instead of `forward`.
 
-    Outputs are clamped to [0, 1] always; the clamp is also the ReLU that the publications have after the last layer.
-    In training mode the gradient passes it as if it were not there: cut off, a pixel once below 0 or above 1 would
-    never learn to come back, and a network whose every pixel lies below 0 would learn nothing at all.
+    Outputs are clamped to [0, 1]; the clamp is also the ReLU that the publications have after the last layer. In
+    training mode there is none: a loss has to see how far outside a pixel lies to bring it back.
     """
 
     smallest = 2
@@ -65,8 +64,7 @@ class Autoencoder(nn.Module, ABC):
     def _image(self, features: Features, like: Tensor) -> Tensor:
         height, width = like.shape[-2:]
         image = self.decode(features)[..., :height, :width]
-        limited = image.clamp(0, 1)
-        return limited.detach() + (image - image.detach()) if self.training else limited
+        return image if self.training else image.clamp(0, 1)
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

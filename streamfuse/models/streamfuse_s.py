@@ -7,7 +7,8 @@ detail = image - its halved self, that is
 
     fused = gain_t * thermal + gain_v * visible + [(weight_t - gain_t) * half_t + (weight_v - gain_v) * half_v + offset]
 
-with the gains and the bracket enlarged bilinearly. All maps are bounded, so that no input, however odd, can make the output run away. Nothing is normalised per image.
+with the gains and the bracket enlarged bilinearly. All maps are bounded, so that no input, however odd, can make the
+output run away. Nothing is normalised per image.
 
 The full-resolution work is done on the four phases of each half-resolution pixel (pixel-unshuffled), where the
 enlargement is one small convolution with fixed weights: on a CPU a third of the cost of an interpolation. What leaves

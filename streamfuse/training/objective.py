@@ -33,7 +33,7 @@ class Objective(nn.Module):
         if self.task == "reconstruct":
             images = torch.cat((batch.thermal, batch.visible))
             wanted = torch.cat((batch.wanted_thermal, batch.wanted_visible))
-            return self.loss(self._run(unlimited(self.network), images), wanted, wanted, progress=progress)
+            return self.loss(self._run(reconstruction(self.network), images), wanted, wanted, progress=progress)
         previous = self._previous(batch.earlier) if batch.earlier is not None else None
         fused = self._run(self.network, batch.thermal, batch.visible)
         wanted = (batch.wanted_thermal, batch.wanted_visible)
@@ -52,16 +52,6 @@ class Objective(nn.Module):
 def reconstruction(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """The network's own `reconstruct`. Raises UserError where it has none."""
     return _autoencoder(network).reconstruct
-
-
-def unlimited(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """`reconstruct` without its limits to [0, 1].
-
-    A loss that sees a pixel held at its limit, whichever way its gradient then passes, drives Res2Fusion into an
-    all-white image wherever it asks for contrast (directional, soft HOG); seen as it is, the pixel comes back.
-    """
-    chosen = _autoencoder(network)
-    return lambda image: chosen.decode(chosen.encode(image))[..., : image.shape[-2], : image.shape[-1]]
 
 
 def _autoencoder(network: nn.Module) -> Autoencoder:

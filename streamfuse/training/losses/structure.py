@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streamfuse.training.losses.term import FusionLoss, Share
+from streamfuse.training.losses.term import FusionLoss, Positive, Share
 from streamfuse.training.losses.weight_block import Weights, thermal_share
 
 WINDOW = 11
@@ -30,18 +30,20 @@ Form = Literal["standard", "published"]
 class SSIMLoss(FusionLoss):
     """forward(fused, thermal, visible), all N 1 H W in [0, 1] -> 1 - the weighted mean of both similarities.
 
-    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. An image narrower than a window is
-    one window wide.
+    0 for three equal images. `weights`, `share`: see `weight_block.thermal_share`. `dynamic_range`: what the formula's
+    two constants are multiples of; below 1 faint structure counts more, down to the 2 / 255 of the field's SSIM. An
+    image narrower than a window is one window wide.
     """
 
-    def __init__(self, *, weights: Weights = "share", share: Share = 0.5) -> None:
+    def __init__(self, *, weights: Weights = "share", share: Share = 0.5, dynamic_range: Positive = 1.0) -> None:
         super().__init__()
         self.weights: Weights = weights
-        self.share = share
+        self.share, self.dynamic_range = share, dynamic_range
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
         share = thermal_share(thermal, visible, self.weights, self.share).flatten()
-        hot, seen = similarity(fused, torch.cat((thermal, visible))).mean(dim=(1, 2, 3)).chunk(2)
+        scaled = (images / self.dynamic_range for images in (fused, torch.cat((thermal, visible))))
+        hot, seen = similarity(*scaled).mean(dim=(1, 2, 3)).chunk(2)
         return 1 - (share * hot + (1 - share) * seen).mean()
 
 

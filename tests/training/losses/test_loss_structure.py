@@ -114,3 +114,12 @@ def test_the_hosts_average_the_batch_before_the_powers() -> None:
     expected = 1 - np.prod(factors) * ((levels[4][0] + 1) / 2) ** (4 * LEVELS[4])
     assert float(loss(one, other, other)) == pytest.approx(expected, rel=1e-6)
     assert abs(expected - np.mean(singles)) > 1e-3
+
+
+def test_a_smaller_dynamic_range_makes_faint_structure_count() -> None:
+    generator = torch.Generator().manual_seed(3)
+    faint = 0.5 + 0.01 * torch.rand(1, 1, 30, 30, generator=generator)
+    lost = torch.full_like(faint, float(faint.mean()))
+    coarse, fine = (float(SSIMLoss(dynamic_range=size)(lost, faint, faint)) for size in (1.0, 0.02))
+    assert coarse < 0.02
+    assert fine > 0.8
