@@ -67,7 +67,7 @@ class StreamfuseS(nn.Module):
             + excess[:, 1:] * visible.flatten(2).mean(dim=1, keepdim=True)
             + MOST_OFFSET * torch.tanh(said[:, OFFSET])
         )
-        maps = torch.cat((gains[:, :1], gains[:, 1:] - 1, added), dim=1).unflatten(2, thermal.shape[-2:])
+        maps = torch.cat((gains[:, :1], gains[:, 1:] - 1, added), dim=1).reshape(-1, 3, *thermal.shape[-2:])
         full = F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), self.enlarging)
         return full[:, :4] * thermal + full[:, 4:8] * visible + full[:, 8:]
 
