@@ -81,7 +81,9 @@ class Run:
         average, device = self.progress.average, self.world.device
         pairs = self.validation
         judged = validate(average, self.loss, self.task, pairs, device)
-        return {**judged, **score_all(average, evenly(pairs, min(self.config.scored, len(pairs))), device)}
+        scored = score_all(average, evenly(pairs, min(self.config.scored, len(pairs))), device)
+        # a term may have the name of the metric it is made from
+        return {**{f"{name} loss" if name in scored else name: value for name, value in judged.items()}, **scored}
 
     @property
     def settings(self) -> dict[str, Any]:
