@@ -11,78 +11,24 @@ import io
 import logging
 import sys
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from streamfuse.errors import EngineError
 from streamfuse.frames import Pixels, Size, WarpMap
 from streamfuse.fuse.engine_files import EngineFile, engine_file, hash_of_code, hash_of_weights
-from streamfuse.fuse.graph import feathered, sampling_grid
-from streamfuse.fuse.planar import AlignedGraph, Inputs, PlanarGraph, exported
+from streamfuse.fuse.planar import AlignedGraph, Buffers, Inputs, PlanarGraph, exported
 from streamfuse.thermal import ToneCurve
 
 log = logging.getLogger(__name__)
 
-LEVELS = 65536
 CPU_IDENTITY = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
 HINTS = {"bf16": "bf16", "fp32": "f32"}
 NAMES = {"bf16": "bf16", "f16": "fp16"}
-
-
-@dataclass(frozen=True)
-class Buffers:
-    """The arrays that the compiled graphs read, filled in place: one set for each pair of sizes."""
-
-    thermal: Inputs
-    geometry: Inputs
-    planes: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, thermal: Size, output: Size) -> Buffers:
-        rows, columns = output[1], output[0]
-        return cls(
-            thermal={
-                "counts": np.zeros((1, 1, thermal[1], thermal[0]), np.int32),
-                "lut": np.zeros(LEVELS, np.float32),
-            },
-            geometry={
-                "grid": np.zeros((1, rows, columns, 2), np.float32),
-                "strength": np.zeros((1, 1, rows, columns), np.float32),
-                "valid": np.zeros((1, 1, rows, columns), np.float32),
-            },
-            planes=np.zeros((1, 3, rows, columns), np.uint8),
-        )
-
-    @property
-    def fusion(self) -> Inputs:
-        geometry = {name: self.geometry[name] for name in ("grid", "strength")}
-        return {**self.thermal, **geometry, "planes": self.planes}
-
-    @property
-    def alignment(self) -> Inputs:
-        return {**self.thermal, **{name: self.geometry[name] for name in ("grid", "valid")}}
-
-    def set_thermal(self, counts: Pixels) -> None:
-        np.copyto(self.thermal["counts"][0, 0], counts)
-
-    def set_curve(self, curve: ToneCurve) -> None:
-        """Of whatever sensor: counts that it cannot say are never looked up."""
-        self.thermal["lut"][: curve.levels] = curve.lut
-
-    def set_rgb(self, rgb: Pixels) -> None:
-        cv2.split(rgb, list(self.planes[0]))
-
-    def set_warp(self, warp: WarpMap) -> None:
-        self.geometry["grid"][0] = sampling_grid(warp)
-        self.geometry["strength"][0, 0] = feathered(warp.valid)
-        self.geometry["valid"][0, 0] = warp.valid
 
 
 class OpenVinoEngine:
