@@ -144,14 +144,17 @@ def run(
     limits: Limits | None = None,
     stop: threading.Event | None = None,
     sink: OpenSink | None = None,
+    cameras: Callable[[RunConfig], assemble.Cameras] | None = None,
+    fusion: Callable[[RunConfig], Fuser] | None = None,
     ready: Callable[[Any], None] = lambda _: None,
     watch: Callable[[FusedFrame], None] = lambda _: None,
 ) -> Report:
     """Run the pipeline of a run file until its streams end, a limit is reached or `stop` is set.
 
-    `sink` replaces the publisher of the run file. `ready` is called with the sink once everything is open and before
-    the first frame flows (a demo waits there for its subscriber); `watch` is called with every output. Raises
-    UserError before anything flows; a part that breaks later ends the run, and the report says so in `error`.
+    `sink`, `cameras` and `fusion` replace the publisher, the sources and the Fuser of the run file. `ready` is called
+    with the sink once everything is open and before the first frame flows (a demo waits there for its subscriber);
+    `watch` is called with every output. Raises UserError before anything flows; a part that breaks later ends the run,
+    and the report says so in `error`.
     """
     outputs, stamps = OutputLedger(), deque[Stamps](maxlen=KEPT_STAMPS)
 
@@ -163,12 +166,12 @@ def run(
         outputs.dropped(reason)
 
     with ExitStack() as opened:
-        cameras = assemble.open_cameras(config)
-        intake = opened.enter_context(assemble.open_intake(config, cameras))
-        rig = assemble.open_rig(config, cameras)
-        thermal, rgb = cameras.thermal.info, cameras.rgb.info
-        registrar = assemble.open_registrar(config, cameras, rig, thermal, rgb)
-        fuser = opened.enter_context(assemble.open_fusion(config))
+        found = (cameras or assemble.open_cameras)(config)
+        intake = opened.enter_context(assemble.open_intake(config, found))
+        rig = assemble.open_rig(config, found)
+        thermal, rgb = found.thermal.info, found.rgb.info
+        registrar = assemble.open_registrar(config, found, rig, thermal, rgb)
+        fuser = opened.enter_context((fusion or assemble.open_fusion)(config))
         fuser.prepare(registrar.warp)
         open_sink = sink or functools.partial(assemble.open_publisher, config.publish, rig, fuser)
         flow = _Flow(
@@ -182,12 +185,12 @@ def run(
             limits=limits or Limits(),
             stop=stop or threading.Event(),
             watch=watch,
-            paced=cameras.paced,
+            paced=found.paced,
         )
         with flow.sink, interrupted_by(flow.stop, flow.sink):
             ready(flow.sink)
             error = flow.run()
-        return _report(flow, list(stamps), error, cameras.warnings)
+        return _report(flow, list(stamps), error, found.warnings)
 
 
 def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:
