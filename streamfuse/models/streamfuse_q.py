@@ -20,7 +20,8 @@ from streamfuse.models.streamfuse_s import Context, balance, convolution
 BANDS = 3
 MAPS = 2 * BANDS + 1
 """Gains of the thermal and the visible detail, structure and brightness, in this order; and the offset."""
-MOST_GAIN = 2.0
+MOST_GAINS = (1.3, 1.3, 1.3, 1.3, 1.5, 1.5)
+"""Of thermal and visible detail, structure and brightness; stronger detail would only lift noise."""
 MOST_OFFSET = 0.5
 STEP = 32
 """Images are padded to whole context pixels: two halvings and the context's eight."""
@@ -28,6 +29,8 @@ STEP = 32
 
 class StreamfuseQ(nn.Module):
     """forward(thermal, visible) -> fused, all N 1 H W in [0, 1], any H and W; about 200 000 parameters."""
+
+    most: Tensor
 
     def __init__(self, channels: int = 32, inner: int = 64) -> None:
         super().__init__()
@@ -39,6 +42,7 @@ class StreamfuseQ(nn.Module):
         self.body = Residual(channels)
         self.head = nn.Conv2d(channels, 4 * MAPS, 3, padding=1)
         self.lively = nn.Parameter(torch.zeros(1, 4 * MAPS, 1, 1))
+        self.register_buffer("most", torch.tensor(MOST_GAINS).view(1, -1, 1, 1), persistent=False)
         self._start_as_choice()
 
     def forward(self, thermal: Tensor, visible: Tensor) -> Tensor:
@@ -47,7 +51,7 @@ class StreamfuseQ(nn.Module):
         phases = F.pixel_unshuffle(images, 2)
         livelier = balance(phases[:, :4], phases[:, 4:])
         said = F.pixel_shuffle(self.head(self.seen(phases, livelier)) + self.lively * livelier, 2)
-        gains = MOST_GAIN * torch.sigmoid(said[:, :-1])
+        gains = self.most * torch.sigmoid(said[:, :-1])
         taken = (gains * bands(images)).sum(dim=1, keepdim=True) + MOST_OFFSET * torch.tanh(said[:, -1:])
         return taken[..., :height, :width].clamp(0, 1)
 
@@ -62,8 +66,8 @@ class StreamfuseQ(nn.Module):
         """Before training: somewhat more than half of either brightness, the livelier detail and structure."""
         nn.init.normal_(self.head.weight, std=0.01)
         assert self.head.bias is not None
-        start = torch.tensor([-0.7, -0.7, -0.7, -0.7, -0.85, -0.85, 0.0])
-        slope = torch.tensor([1.5, -1.5, 1.5, -1.5, 0.0, 0.0, 0.0])
+        start = torch.tensor([0.0, 0.0, 0.0, 0.0, -0.4, -0.4, 0.0])
+        slope = torch.tensor([1.7, -1.7, 1.7, -1.7, 0.0, 0.0, 0.0])
         with torch.no_grad():
             self.head.bias.copy_(start.repeat_interleave(4))
             self.lively[0, :, 0, 0] = slope.repeat_interleave(4)

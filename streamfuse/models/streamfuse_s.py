@@ -24,7 +24,8 @@ from torch.nn import functional as F
 COARSE = 8
 """Half-resolution pixels to one context pixel, along each side; images are padded to whole context pixels."""
 MOST_WEIGHT = 1.5
-MOST_GAIN = 2.0
+MOST_GAIN = 1.3
+"""A stronger one would only lift noise, and with it the flicker of a video."""
 MOST_OFFSET = 0.5
 QUIET = 0.005
 """Activity (mean deviation, of 1) below which neither image counts as the livelier one."""
@@ -80,9 +81,8 @@ class StreamfuseS(nn.Module):
         assert self.head.bias is not None
         with torch.no_grad():
             self.head.bias.zero_()
-            self.head.bias[GAINS] = -0.7
             self.head.bias[WEIGHTS] = torch.logit(torch.tensor(0.6 / MOST_WEIGHT))
-            self.lively[:, 0], self.lively[:, 1] = 1.5, -1.5
+            self.lively[:, 0], self.lively[:, 1] = 1.7, -1.7
 
 
 def balance(thermal: Tensor, visible: Tensor) -> Tensor:
