@@ -1,0 +1,52 @@
+"""Builder: the exported graph through torch-tensorrt, as on servers. This is the one place that loads it."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+import torch
+
+from streamfuse.errors import EngineError
+from streamfuse.fuse.planar import Buffers, PlanarGraph
+from streamfuse.fuse.tensorrt.order import Order
+
+
+def load_torch_tensorrt() -> Any:
+    """The library. Raises EngineError where it is missing or broken, which it says by a plain Exception."""
+    try:
+        import torch_tensorrt
+    except Exception as error:
+        raise EngineError(f"torch-tensorrt does not load here ({' '.join(str(error).split())[:200]})") from error
+    return torch_tensorrt
+
+
+def build(library: Any, order: Order, device: str = "cuda") -> bytes:
+    """The engine's content. Raises EngineError with the reason."""
+    if order.precision == "int8":
+        raise EngineError("int8 engines are built through ONNX; torch-tensorrt is not used for them")
+    arrays = Buffers.of(order.thermal_size, order.output_size).fusion.values()
+    inputs = [torch.from_numpy(array).to(device) for array in arrays]
+    order.progress("torch-tensorrt builds", 0, 1)
+    convert = library.dynamo.convert_exported_program_to_serialized_trt_engine
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(PlanarGraph(order.network).eval().to(device), tuple(inputs))
+            content = convert(program, inputs=inputs, **options(convert, order.precision))
+    except Exception as error:  # converters raise anything
+        raise EngineError(f"torch-tensorrt built no engine: {' '.join(str(error).split())[:300]}") from error
+    order.progress("torch-tensorrt builds", 1, 1)
+    return bytes(content)
+
+
+def options(convert: Any, precision: str) -> dict[str, Any]:
+    """The whole graph as one engine; the types that stand in it, which newer versions take in any case."""
+    known = inspect.signature(convert).parameters
+    wanted = {
+        "require_full_compilation": True,
+        "disable_tf32": precision == "fp32",
+        "use_explicit_typing": True,
+    }
+    return {name: value for name, value in wanted.items() if name in known}
