@@ -1,12 +1,15 @@
 """The fusion graph as an ONNX file, for the compilers that read one: TensorRT's parser above all.
 
 The whole PlanarGraph goes in, from sensor counts to fused bytes; what changes from frame to frame and from map to map
-is an input. PyTorch's exporter writes opset 18 or newer, TensorRT 8 reads 17: the few operators whose form changed
-between the two are put back here. This is the one place that loads onnx.
+is an input. Two of PyTorch's exporters do it. Fixed sizes: the one by torch.export, which leaves no arithmetic of sizes
+behind; it writes opset 18 or newer, so the few operators that had another form in 17 are put back here. Open sizes:
+the older one by tracing, since torch.export cannot reason about padding to whole blocks. This is the one place that
+loads onnx.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Generator, Sequence
@@ -15,25 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from streamfuse.errors import EngineError, UserError
 from streamfuse.frames import Size
-from streamfuse.fuse.planar import Buffers, PlanarGraph
+from streamfuse.fuse.planar import Buffers, Inputs, PlanarGraph
 
 OPSETS = (17, 20)
 OLDEST_WRITTEN = 18
 OUTPUT = "fused"
 THERMAL_AXES = {2: "thermal_height", 3: "thermal_width"}
 OUTPUT_AXES = {2: "height", 3: "width"}
-AXES: dict[str, dict[int, str] | None] = {
+OPEN_SIDES = {
     "counts": THERMAL_AXES,
-    "lut": None,
     "grid": {1: "height", 2: "width"},
     "strength": OUTPUT_AXES,
     "planes": OUTPUT_AXES,
+    OUTPUT: OUTPUT_AXES,
 }
-"""The sides that may change where sizes are left open, by input."""
 
 
 def export_onnx(
@@ -54,8 +56,16 @@ def export_onnx(
     if opset not in OPSETS:
         raise UserError(f"ONNX opset {opset} is not offered; the opsets are: {', '.join(map(str, OPSETS))}")
     onnx = load_onnx()
-    program = _exported(PlanarGraph(network).eval(), thermal_size, output_size, max(opset, OLDEST_WRITTEN), dynamic)
-    model = as_opset_17(onnx, program.model_proto) if opset < OLDEST_WRITTEN else program.model_proto
+    graph, inputs = PlanarGraph(network).eval(), Buffers.of(thermal_size, output_size).fusion
+    try:
+        with torch.no_grad(), _silence():
+            model = (
+                _of_open_sizes(onnx, graph, inputs, opset) if dynamic else _of_fixed_sizes(onnx, graph, inputs, opset)
+            )
+    except EngineError:
+        raise
+    except Exception as error:  # the exporters raise anything
+        raise EngineError(f"PyTorch cannot export this network as ONNX: {error.__cause__ or error}") from error
     onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(path))
@@ -78,22 +88,47 @@ def operators(model: Any) -> list[str]:
     return sorted({node.op_type for node in model.graph.node})
 
 
-def _exported(graph: nn.Module, thermal_size: Size, output_size: Size, opset: int, dynamic: bool) -> Any:
-    inputs = Buffers.of(thermal_size, output_size).fusion
-    try:
-        with torch.no_grad(), _silence():
-            return torch.onnx.export(
-                graph,
-                tuple(torch.from_numpy(array) for array in inputs.values()),
-                dynamo=True,
-                opset_version=opset,
-                dynamic_shapes=AXES if dynamic else None,
-                input_names=list(inputs),
-                output_names=[OUTPUT],
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        raise EngineError(f"PyTorch cannot export this network as ONNX: {str(error).splitlines()[0]}") from error
+def _of_fixed_sizes(onnx: Any, graph: nn.Module, inputs: Inputs, opset: int) -> Any:
+    """Constants are folded, nothing more: the exporter's own optimiser takes x + 1e-10 for x and divides by nothing."""
+    from onnxscript import optimizer
+
+    program = torch.onnx.export(
+        graph,
+        _tensors(inputs),
+        dynamo=True,
+        optimize=False,
+        opset_version=max(opset, OLDEST_WRITTEN),
+        input_names=list(inputs),
+        output_names=[OUTPUT],
+        verbose=False,
+    )
+    assert program is not None
+    optimizer.fold_constants(program.model, onnx_shape_inference=True)
+    optimizer.remove_unused_nodes(program.model)
+    return as_opset_17(onnx, program.model_proto) if opset < OLDEST_WRITTEN else program.model_proto
+
+
+def _of_open_sizes(onnx: Any, graph: nn.Module, inputs: Inputs, opset: int) -> Any:
+    file = io.BytesIO()
+    torch.onnx.export(
+        graph,
+        _tensors(inputs),
+        file,  # type: ignore[arg-type]
+        dynamo=False,
+        opset_version=opset,
+        dynamic_axes=OPEN_SIDES,
+        input_names=list(inputs),
+        output_names=[OUTPUT],
+    )
+    model = onnx.load_from_string(file.getvalue())
+    if "Split" in operators(model):
+        raise EngineError("this network splits its work by the image's size: export it for one size, without --dynamic")
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    return model
+
+
+def _tensors(inputs: Inputs) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(array) for array in inputs.values())
 
 
 @contextmanager
@@ -113,6 +148,7 @@ def _silence() -> Generator[None]:
 def as_opset_17(onnx: Any, model: Any) -> Any:
     """An opset 18 model in the operators of 17, in place. Raises EngineError for one that has no older form here."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants |= {node.output[0]: node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"}
     for node in model.graph.node:
         if onnx.defs.get_schema(node.op_type, OLDEST_WRITTEN).since_version == OLDEST_WRITTEN:
             _put_back(onnx, node, constants)
@@ -130,6 +166,8 @@ def _put_back(onnx: Any, node: Any, constants: dict[str, Any]) -> None:
         _without(node, {"noop_with_empty_axes": 0})
     elif node.op_type == "Resize":
         _without(node, {"antialias": 0, "keep_aspect_ratio_policy": b"stretch"})
+    elif node.op_type == "Split":
+        _without(node, {"num_outputs": len(node.output)})
     elif node.op_type != "Pad" or len(node.input) > 3:
         raise EngineError(f"this network uses {node.op_type} of ONNX opset 18, which opset 17 cannot say: use 20")
 
