@@ -111,8 +111,8 @@ class ToneConfig(Section):
 
 class FuseConfig(Section):
     model: str = "streamfuse-s"
-    engine: str = "auto"  # openvino, else eager; said in every message
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of compiled engines; auto: what this CPU computes fastest
+    engine: str = "auto"  # tensorrt, inductor, openvino, eager: the best that is here; said in every message
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"  # auto: what the engine computes fastest
     threads: Annotated[int, Field(ge=1, le=64)] = 1
 
 

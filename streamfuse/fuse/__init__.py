@@ -11,15 +11,14 @@ Importing this package loads no torch; `open_fuser` does.
 
 from __future__ import annotations
 
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from streamfuse.clock import now_ns
-from streamfuse.errors import EngineError, UserError
+from streamfuse.errors import EngineError
 from streamfuse.frames import (
     AlignedPair,
     Frame,
@@ -34,17 +33,13 @@ from streamfuse.frames import (
     State,
     WarpMap,
 )
-from streamfuse.fuse.ladder import Ladder, Rung
+from streamfuse.fuse.ladder import Ladder
 from streamfuse.fuse.process import prepare_process
+from streamfuse.fuse.rungs import ENGINES, OFFERS, PRECISIONS, check_choice, existing, rung
 from streamfuse.models import build, identity
 from streamfuse.thermal import ToneCurve, ToneMapper
 
-if TYPE_CHECKING:
-    from torch import nn
-
-ENGINES = ("openvino", "eager")
-"""Best first: the order in which "auto" tries them."""
-PRECISIONS = ("auto", "bf16", "fp32")
+__all__ = ["ENGINES", "LAYERS", "OFFERS", "PRECISIONS", "Engine", "Fuser", "on_grid", "open_fuser"]
 LAYERS = frozenset({"thermal", "visible", "thermal-raw"})
 
 
@@ -209,30 +204,18 @@ def open_fuser(
 ) -> Fuser:
     """A Fuser with this model on this engine; "auto" takes the best that loads here, and the next one should it fail.
 
-    An engine asked for by name is that one or an error. `precision` (auto, bf16, fp32) is for compiled engines.
-    Raises UserError for an unknown model, engine or precision, EngineError for an engine that does not load.
+    An engine asked for by name is that one or an error. `precision` (auto, fp32, bf16, fp16, int8) is what compiled
+    engines compute in; with "auto" as engine, those that offer it are tried, and eager (fp32) is what is left.
+    Raises UserError for an unknown model, engine or precision and one that is not offered, EngineError for an engine
+    that does not load.
     """
-    if engine not in ("auto", *ENGINES):
-        raise UserError(f"engine {engine!r} is unknown; the engines are: auto, {', '.join(ENGINES)}")
-    if precision not in PRECISIONS:
-        raise UserError(f"precision {precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+    check_choice(engine, precision)
     prepare_process()
     network = build(model)
-    rungs = {name: Rung(name, partial(_open_engine, name, network, precision, threads)) for name in ENGINES}
-    chosen = Ladder(rungs.values()) if engine == "auto" else rungs[engine].open()
+    names = existing(precision) if engine == "auto" else (engine,)
+    rungs = [rung(name, network, precision, threads) for name in names]
+    chosen = Ladder(rungs) if engine == "auto" else rungs[0].open()
     return Fuser(chosen, identity(model), tone or ToneMapper())
-
-
-def _open_engine(name: str, network: nn.Module, precision: str, threads: int) -> Engine:
-    match name:
-        case "openvino":
-            from streamfuse.fuse.openvino import OpenVinoEngine
-
-            return OpenVinoEngine(network, threads=threads, precision=precision)
-        case _:
-            from streamfuse.fuse.eager import EagerEngine
-
-            return EagerEngine(network, threads=threads)
 
 
 def on_grid(rgb: Pixels, grid: OutputGrid) -> Pixels:

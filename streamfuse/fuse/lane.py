@@ -124,7 +124,7 @@ class Lane:
     def result(self, slot: Slot) -> Pixels:
         """The frame of this slot once it is there: H W 3 uint8, the caller's to keep."""
         slot.marks["download"].synchronize()
-        return slot.fused.numpy().copy()
+        return np.array(slot.fused.numpy())
 
     def align(self, thermal: Pixels, curve: ToneCurve) -> Pixels:
         """Thermal on the output grid, H W uint8; not captured, since few frames need it."""

@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,18 +108,19 @@ class TensorRtEngine(LaneEngine):
                 "an int8 engine is built from recorded pairs, and none were given: "
                 "streamfuse compile MODEL --engine tensorrt --precision int8 --calibration THERMAL_DIR VISIBLE_DIR"
             )
-        order, reasons = self._order(sizes), list[str]()
+        order = self._order(sizes)
         (columns, rows), (width, height) = sizes
         log.warning(
             "building the %s engine for thermal %dx%d on output %dx%d; done once, takes minutes",
             *(self.name, columns, rows, width, height),
         )
-        for build in (self._by_torch_tensorrt, self._by_onnx):
+        try:
+            return self._by_torch_tensorrt(order)
+        except EngineError as without:
             try:
-                return build(order)
+                return self._by_onnx(order)
             except EngineError as error:
-                reasons.append(str(error))
-        raise EngineError("; ".join(reasons))
+                raise EngineError(f"{error} ({without})") from error
 
     def _by_torch_tensorrt(self, order: Order) -> bytes:
         return torch_tensorrt.build(torch_tensorrt.load_torch_tensorrt(), order, self.streams.device)

@@ -59,8 +59,8 @@ def parse(library: Any, network: Any, messages: Any, order: Order) -> None:
     """Fill the network from an ONNX file in opset 17, which every TensorRT since 8.5 reads."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        sizes = {"thermal_size": order.thermal_size, "output_size": order.output_size}
-        content = export_onnx(order.network, **sizes, path=path, opset=17).read_bytes()
+        export_onnx(order.network, thermal_size=order.thermal_size, output_size=order.output_size, path=path, opset=17)
+        content = path.read_bytes()
     parser = library.OnnxParser(network, messages)
     if not parser.parse(content):
         found = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
@@ -103,6 +103,7 @@ def monitor(library: Any, order: Order) -> Any:
 
     class Monitor(library.IProgressMonitor):
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            del parent_phase
             totals[phase_name] = num_steps
             order.progress(phase_name, 0, num_steps)
 
