@@ -193,6 +193,40 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    config: Annotated[Path | None, typer.Argument(help="Benchmark file; without one what --quick means.")] = None,
+    full: Annotated[
+        bool | None, typer.Option("--full/--quick", help="The whole protocol, or at most five minutes (default).")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.5, help="Measured time of a run, after its warm-up.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Fresh processes for each cell.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for result.json, report.html and plots.")] = Path("out/bench"),
+    as_json: Json = False,
+) -> None:
+    """Measure latency from capture to subscriber, open loop, by stages, beside peers; find the rate that holds."""
+    from streamfuse.bench.ask import asked
+    from streamfuse.bench.run import run_bench
+
+    settings = asked(config, full=full, seconds=seconds, repeats=repeats)
+    with stopping() as stop:
+        told = run_bench(settings, out, stop=stop, console=console)
+    finish(told, as_json)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="result.json of the run before.")],
+    b: Annotated[Path, typer.Argument(help="result.json of the run after.")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also where machine or protocol differ.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what changed between two benchmark runs beyond the noise of both."""
+    from streamfuse.bench.compare import compare_files
+
+    finish(compare_files(a, b, anyway=anyway, console=console), as_json)
+
+
+@app.command()
 def subscribe(
     endpoint: Annotated[str, typer.Argument(help="Where a publisher is bound, e.g. tcp://127.0.0.1:5555.")],
     stream: Annotated[str, typer.Option(help="fused, thermal (aligned), thermal-raw (16 bit), visible.")] = "fused",

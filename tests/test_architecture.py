@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "streamfuse"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HOMES = {  # a heavy library -> the only places that may import it
     "openvino": {"fuse"},
-    "torch": {"fuse", "models", "training", "evaluation", "doctor"},
-    "matplotlib": {"evaluation"},
+    "torch": {"fuse", "models", "training", "evaluation", "doctor", "bench"},
+    "matplotlib": {"evaluation", "bench"},
     "av": {"sources"},
-    "zmq": {"publish", "subscribe", "sockets", "outbox", "doctor"},
+    "zmq": {"publish", "subscribe", "sockets", "outbox", "doctor", "bench"},
     "typer": {"__main__"},
     "gi": {"sources", "doctor"},
     "yaml": {"yamlfile"},

@@ -122,10 +122,8 @@ def consume(endpoint: str, rig: str, out: Path) -> None:
     """Receive until the publisher says goodbye, then write the table of stamps."""
     from streamfuse.subscribe import Subscriber
 
-    rows: list[tuple[int, ...]] = []
     with Subscriber(endpoint, rig=rig, timeout_s=LAST_WORDS_S) as subscriber:
-        for frame in subscriber.every():
-            rows.append(row_of(touched(frame)))
+        rows = [row_of(touched(frame)) for frame in subscriber.every()]
     np.save(out, table(rows))
 
 

@@ -20,7 +20,7 @@ from streamfuse.timing import STAGES, percentile_summary
 
 Rows = NDArray[np.int64]
 COLUMNS = ("number", "skew", *STAGES)
-"""Columns of a table of outputs, one row each: number of the RGB frame, skew in ns, and every stamp in ns."""
+"""Columns of a table of outputs, one row each: number of the RGB frame, skew in ns (`NONE`: alone), every stamp."""
 NONE = np.iinfo(np.int64).min
 P999_NEEDS = 10_000
 RESIDUAL_PERCENT = 2.0
@@ -43,11 +43,15 @@ def table(rows: Sequence[tuple[int, ...]]) -> Rows:
 
 
 def measured(rows: Rows, plan: Schedule, until: str) -> Rows:
-    """Rows of RGB frames after the warm-up that got as far as `until`, each frame once, in order."""
-    number, arrived = rows[:, 0], rows[:, COLUMNS.index(until)]
-    kept = rows[(number >= plan.warm) & (arrived != NONE)]
+    """Pairs after the warm-up that got as far as `until`, each once, in order of their RGB frames."""
+    kept = rows[arrived(rows, plan, until) & (rows[:, 1] != NONE)]
     _, first = np.unique(kept[:, 0], return_index=True)
     return kept[first]
+
+
+def arrived(rows: Rows, plan: Schedule, until: str) -> NDArray[np.bool_]:
+    """Which rows show an RGB frame after the warm-up that got as far as `until`, paired or alone."""
+    return (rows[:, 0] >= plan.warm) & (rows[:, COLUMNS.index(until)] != NONE)
 
 
 def latency_ns(rows: Rows, plan: Schedule, start_ns: int, until: str) -> NDArray[np.int64]:
@@ -88,10 +92,10 @@ def summary(values_ns: NDArray[np.int64]) -> Numbers:
 
 def interval(values: NDArray[np.int64], figure: Callable[[NDArray[np.int64]], float], seed: int = 0) -> list[float]:
     """95 % bootstrap interval of `figure` in ms; whole blocks are drawn, since neighbouring frames are alike."""
-    blocks = np.array_split(values, min(BLOCKS, len(values)))
+    blocks: list[NDArray[np.int64]] = np.array_split(values, min(BLOCKS, len(values)))
     chance = np.random.default_rng(seed)
     drawn = [
-        figure(np.concatenate([blocks[k] for k in chance.integers(0, len(blocks), len(blocks))]))
+        figure(np.concatenate([blocks[int(k)] for k in chance.integers(0, len(blocks), len(blocks))]))
         for _ in range(RESAMPLES)
     ]
     tails = [(100 - CONFIDENCE) / 2, (100 + CONFIDENCE) / 2]
@@ -138,9 +142,15 @@ def frames_told(rows: Rows, plan: Schedule, start_ns: int, until: str) -> dict[s
     total, stages = latency_ns(kept, plan, start_ns, until), stages_ns(kept, until)
     expected, arrivals = len(plan.due_ns) - plan.warm, kept[:, COLUMNS.index(until)]
     span_s = float(arrivals.max() - arrivals.min()) / 1e9 if len(kept) > 1 else 0.0
-    skews = np.abs(kept[:, 1][kept[:, 1] != NONE])
+    alone = int((arrived(rows, plan, until) & (rows[:, 1] == NONE)).sum())
     return {
-        "frames": {"warm_up": plan.warm, "offered": expected, "arrived": len(kept), "missing": expected - len(kept)},
+        "frames": {
+            "warm_up": plan.warm,
+            "offered": expected,
+            "fused": len(kept),
+            "alone": alone,
+            "missing": expected - len(kept) - alone,
+        },
         "rate_hz": {
             "offered": round((expected - 1) / plan.seconds, 3) if expected > 1 else None,
             "achieved": round((len(kept) - 1) / span_s, 3) if span_s else None,
@@ -150,5 +160,5 @@ def frames_told(rows: Rows, plan: Schedule, start_ns: int, until: str) -> dict[s
         "stages_ms": {name: summary(values) for name, values in stages.items()},
         "residual_percent": residual_percent(stages, total),
         "jitter_ms": jitter(arrivals),
-        "skew_ms": summary(skews),
+        "skew_ms": summary(np.abs(kept[:, 1])),
     }

@@ -49,7 +49,7 @@ def open_gauge() -> tuple[Gauge | None, str]:
 
 
 def told(readings: Sequence[Reading], frames: int) -> dict[str, Any] | None:
-    """Means, extremes and energy over the measured part; `frames` is how many were made in it. None without readings."""
+    """Means, extremes and energy over the measured part, in which so many `frames` were made; None without readings."""
     if not readings:
         return None
     power_mw = _mean([reading.power_mw for reading in readings])

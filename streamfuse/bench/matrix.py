@@ -6,9 +6,9 @@ In a cell every key may hold a list: the cell then stands for each combination. 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -19,7 +19,7 @@ from streamfuse.yamlfile import explain, read_yaml
 
 SizeText = Annotated[str, Field(pattern=r"^[1-9]\d{1,3}x[1-9]\d{1,3}$")]
 SMALLEST_RGB = (1280, 720)
-PEERS = ("plain-1", "plain-n", "gstreamer", "closed-loop")
+Peer = Literal["plain-1", "plain-n", "gstreamer", "closed-loop"]
 
 
 class Protocol(Section):
@@ -75,6 +75,15 @@ class Cell(Section):
         return " ".join(parts)
 
     @property
+    def label(self) -> str:
+        """The cell in few words: model, size, rate, and what is not as usual."""
+        usual, told = Cell(), (self.model, self.size, f"{self.rate_hz:g}Hz")
+        names = ("engine", "precision", "arrivals", "codec", "transport", "threads", "thermal_size", "rgb_size")
+        unusual = [str(getattr(self, name)) for name in names if getattr(self, name) != getattr(usual, name)]
+        readers = [f"x{self.subscribers}"] if self.subscribers != usual.subscribers else []
+        return " ".join((*told, *unusual, *readers))
+
+    @property
     def until(self) -> str:
         """The stage at which latency ends."""
         return "received" if self.subscribers or self.transport == "thread" else "sent"
@@ -91,7 +100,7 @@ class Sweep(Section):
 class Peers(Section):
     """What the first cell is held against, in the same run."""
 
-    run: list[Literal["plain-1", "plain-n", "gstreamer", "closed-loop"]] = list(PEERS)
+    run: tuple[Peer, ...] = ("plain-1", "plain-n", "gstreamer", "closed-loop")
     seconds: Positive = 8.0
 
 
@@ -134,12 +143,13 @@ def pixels(text: str) -> Size:
     return int(width), int(height)
 
 
-def _expanded(group: Mapping[str, Any], where: str) -> Iterable[Cell]:
-    axes = [
-        [(name, value) for value in (values if isinstance(values, list) else [values])]
-        for name, values in group.items()
-    ]
-    return [_cell(dict(chosen), where) for chosen in itertools.product(*axes)]
+def _expanded(group: Mapping[str, Any], where: str) -> list[Cell]:
+    axes = [_values(values) for values in group.values()]
+    return [_cell(dict(zip(group, chosen, strict=True)), where) for chosen in itertools.product(*axes)]
+
+
+def _values(written: Any) -> list[Any]:
+    return cast("list[Any]", written) if isinstance(written, list) else [written]
 
 
 def _cell(chosen: dict[str, Any], where: str) -> Cell:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from streamfuse import assemble
 from streamfuse.bench.consumer import Consumers, ThreadSink
@@ -38,6 +39,7 @@ from streamfuse.pipeline import run
 from streamfuse.publish import Dropped, Sent
 from streamfuse.report import Report
 from streamfuse.sink import Sink
+from streamfuse.yamlfile import explain
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ def measure(cell: Cell, protocol: Protocol, raw: Path | None = None) -> dict[str
         **_cost(bench, sampler),
         "opening": bench.opening,
         "subscribers_p99_ms": [_latency(rows, bench)["p99"] for rows in tables],
-        "gpu": told(readings, stamps["frames"]["arrived"]),
+        "gpu": told(readings, stamps["frames"]["fused"]),
         "gpu_note": gauge.about if gauge is not None else no_gauge,
         "faults": _faults(stamps, report, bench),
     }
@@ -139,8 +141,8 @@ def run_config(cell: Cell, endpoint: str) -> RunConfig:
     asked = {"model": cell.model, "engine": cell.engine, "precision": cell.precision, "threads": cell.threads}
     try:
         fuse = FuseConfig.model_validate(asked)
-    except ValueError as error:
-        raise UserError(f"this streamfuse does not offer {asked}: {error}") from error
+    except ValidationError as error:
+        raise UserError(explain(error, FuseConfig, "not offered here")) from error
     return RunConfig(
         source=SyntheticConfig(kind="synthetic", thermal_size=cell.thermal, rgb_size=cell.rgb),
         policy="newest",

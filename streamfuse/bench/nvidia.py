@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -58,9 +59,9 @@ def reasons(bits: int) -> tuple[str, ...]:
 def open_nvml() -> tuple[Gauge | None, str]:
     """The first card's gauge, or None and why."""
     try:
-        import pynvml
+        pynvml: Any = importlib.import_module("pynvml")
     except ImportError:
-        return None, "NVML: not installed (pip install 'streamfuse[bench]')"
+        return None, "NVML: nvidia-ml-py is not installed (pip install 'streamfuse[bench]')"
     try:
         pynvml.nvmlInit()
         return NvmlGauge(pynvml), ""

@@ -1,4 +1,5 @@
-"""Looks at its own process four times a second: memory, CPU time of every thread, GPU. Linux; elsewhere less is known."""
+"""Looks at its own process four times a second: memory, CPU time of every thread, GPU. Elsewhere than on Linux it
+knows less."""
 
 from __future__ import annotations
 
