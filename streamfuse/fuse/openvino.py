@@ -11,6 +11,7 @@ import io
 import logging
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,29 @@ NAMES = {"bf16": "bf16", "f16": "fp16"}
 class OpenVinoEngine:
     """Runs the graph on `threads` cores of the CPU.
 
-    `precision`: "auto" = what this CPU computes fastest, "bf16" or "fp32"; `name` says what it became once the first
-    map is known ("openvino-bf16"; models without convolutions compute in fp32 in any case). `cache`: the folder of
-    compiled engines, None = the user's. Raises EngineError where OpenVINO is missing or broken.
+    `precision`: "auto" = what this CPU computes fastest without int8, "bf16", "fp32", or "int8" (the convolutions;
+    the rest as with "auto"); `name` says what it became once the first map is known ("openvino-bf16"; models without
+    convolutions compute in fp32 in any case). `calibration`: the graph's inputs (planar.Buffers.fusion), a mapping
+    for each recorded pair, from which int8 is built, and built again where they are given anew; without them from a
+    synthetic street. `cache`: the folder of compiled engines, None = the user's. Raises EngineError where OpenVINO is
+    missing or broken, or NNCF is when int8 has to be built.
     """
 
     def __init__(
-        self, network: nn.Module, *, threads: int = 1, precision: str = "auto", cache: Path | None = None
+        self,
+        network: nn.Module,
+        *,
+        threads: int = 1,
+        precision: str = "auto",
+        calibration: Iterable[Inputs] = (),
+        cache: Path | None = None,
     ) -> None:
         self.name = "openvino"
         self._openvino = load_openvino()
         self._core = self._openvino.Core()
         self._settings = settings(threads, precision)
+        self._precision = precision
+        self._calibration = list(calibration)
         self._fusing, self._aligning = PlanarGraph(network).eval(), AlignedGraph().eval()
         self._cache = cache
         self._sizes: tuple[Size, Size] | None = None
@@ -85,15 +97,26 @@ class OpenVinoEngine:
     def _opened(self, kind: str, module: nn.Module, inputs: Inputs) -> Any:
         """A request that reads `inputs` where they lie; its graph from disk, or compiled and written there."""
         file = engine_file(f"openvino-{kind}", self._made_from(module, inputs), self._cache)
-        compiled = self._from_disk(file)
+        compiled = None if self._calibration and module is self._fusing else self._from_disk(file)
         if compiled is None:
             log.info("compiling the %s graph for this CPU; done once, takes some seconds", kind)
-            compiled = self._core.compile_model(converted(self._openvino, module, inputs), "CPU", self._settings)
+            compiled = self._core.compile_model(self._model(module, inputs), "CPU", self._settings)
             file.write(compiled.export_model().getvalue())
         request = compiled.create_infer_request()
         for index, array in enumerate(inputs.values()):
             request.set_input_tensor(index, self._openvino.Tensor(array, shared_memory=True))
         return request
+
+    def _model(self, module: nn.Module, inputs: Inputs) -> Any:
+        model = converted(self._openvino, module, inputs)
+        if self._precision != "int8" or module is not self._fusing:
+            return model
+        from streamfuse.fuse.examples import synthetic_examples
+        from streamfuse.fuse.quantise import quantised
+
+        sides = inputs["counts"].shape, inputs["planes"].shape
+        thermal, output = ((shape[3], shape[2]) for shape in sides)
+        return quantised(model, self._calibration or synthetic_examples(thermal, output))
 
     def _from_disk(self, file: EngineFile) -> Any | None:
         content = file.read()
@@ -113,6 +136,7 @@ class OpenVinoEngine:
             "weights": hash_of_weights(module),
             "inputs": ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in inputs.items()),
             "settings": str(sorted(self._settings.items())),
+            "quantised": str(self._precision == "int8"),
             "versions": f"openvino {self._openvino.__version__}, torch {torch.__version__}",
             "cpu": " ".join(str(self._core.get_property("CPU", name)) for name in CPU_IDENTITY),
         }
@@ -140,10 +164,13 @@ def settings(threads: int, precision: str) -> dict[str, Any]:
 
 
 def executed_precision(compiled: Any) -> str:
-    """The lowest floating-point precision that a compiled graph really computes in."""
-    nodes = compiled.get_runtime_model().get_ops()
-    runs = {node.get_rt_info()["runtimePrecision"].astype(str) for node in nodes}
-    return next((name for kind, name in NAMES.items() if kind in runs), "fp32")
+    """The lowest precision that a compiled graph really computes in; int8 where convolutions do."""
+    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    runs = {(each["layerType"].astype(str), each["runtimePrecision"].astype(str)) for each in told}
+    if runs & {("Convolution", "u8"), ("Convolution", "i8")}:
+        return "int8"
+    kinds = {kind for _, kind in runs}
+    return next((name for kind, name in NAMES.items() if kind in kinds), "fp32")
 
 
 def converted(openvino: Any, module: nn.Module, inputs: Inputs) -> Any:

@@ -24,7 +24,7 @@ ENGINES = ("tensorrt", "inductor", "openvino", "eager")
 OFFERS = {
     "tensorrt": ("fp32", "fp16", "bf16", "int8"),
     "inductor": ("fp32", "fp16", "bf16"),
-    "openvino": ("fp32", "bf16"),
+    "openvino": ("fp32", "bf16", "int8"),
     "eager": ("fp32",),
 }
 """What each engine computes in when it is asked to; "auto" is its own choice, the fastest that looks right."""

@@ -1,0 +1,52 @@
+"""Convolutions in 8 bits: OpenVINO's graph, quantised after training from example frames by NNCF.
+
+Only convolutions: they are what costs time, and the arithmetic around them (tone, warp, bands, colour) is what a
+picture's quality hangs on. Quantised as a whole, streamfuse-s loses five times as much (docs/engines.md). This is the
+one place that loads NNCF.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from streamfuse.errors import EngineError
+from streamfuse.fuse.planar import Inputs
+
+QUANTISED = frozenset({"Convolution", "MatMul"})
+ENDS = frozenset({"Parameter", "Result", "Constant"})
+
+
+def quantised(model: Any, examples: Sequence[Inputs]) -> Any:
+    """An OpenVINO model with its convolutions in int8; a model without any comes back as it is.
+
+    Raises EngineError where NNCF is missing.
+    """
+    kinds = {node.get_type_name() for node in model.get_ops()}
+    if not kinds & QUANTISED:
+        return model
+    nncf = load_nncf()
+    with redirect_stdout(io.StringIO()):  # its progress bars; stdout is the caller's
+        return nncf.quantize(
+            model,
+            nncf.Dataset([list(inputs.values()) for inputs in examples]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(examples),
+            ignored_scope=nncf.IgnoredScope(types=sorted(kinds - QUANTISED - ENDS), validate=False),
+        )
+
+
+def load_nncf() -> Any:
+    """The library, kept from reporting its use to its maker. Raises EngineError with the remedy where it is missing."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import nncf
+    except ImportError as error:
+        remedy = "pip install 'streamfuse[quantize]'"
+        raise EngineError(f"NNCF does not load here ({error}); for int8 on a CPU: {remedy}") from error
+    nncf.set_log_level(logging.ERROR)
+    return nncf
