@@ -53,6 +53,10 @@ class PeerSet(str, Enum):
     tno = "TNO"
 
 
+class ExportFormat(str, Enum):
+    onnx = "onnx"
+
+
 class Unit(str, Enum):
     nats = "nats"
     bits = "bits"
@@ -224,6 +228,68 @@ def compare(
     from streamfuse.bench.compare import compare_files
 
     finish(compare_files(a, b, anyway=anyway, console=console), as_json)
+
+
+@app.command(name="compile")
+def compile_engine(
+    model: Annotated[str, typer.Argument(help="streamfuse-s, laplacian, ..., or *.safetensors.")],
+    engine: Annotated[str, typer.Option(help="tensorrt, inductor, openvino; auto: the best that is here.")] = "auto",
+    size: Annotated[str, typer.Option(help="Output grid, width x height.")] = "640x512",
+    thermal_size: Annotated[str | None, typer.Option(help="Thermal camera's; without it that of --size.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16, int8.")] = "auto",
+    calibration: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Folders of recorded pairs, thermal and visible, for int8.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build an engine ahead of time, as a run with the same model, sizes and precision would at its start."""
+    from streamfuse.fuse.ahead import compile_ahead, size_of
+
+    told = compile_ahead(
+        model,
+        engine=engine,
+        size=size_of(size, "--size"),
+        thermal_size=size_of(thermal_size, "--thermal-size") if thermal_size else None,
+        precision=precision,
+        calibration=calibration,
+        console=console,
+    )
+    finish(told, as_json)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="streamfuse-s, laplacian, ..., or *.safetensors.")],
+    out: Annotated[Path | None, typer.Option(help="The file; else MODEL-SIZE.onnx in this folder.")] = None,
+    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.onnx,
+    size: Annotated[str, typer.Option(help="Output, width x height.")] = "640x512",
+    thermal_size: Annotated[str | None, typer.Option(help="Thermal image; else as the output.")] = None,
+    opset: Annotated[int, typer.Option(help="ONNX operator set: 17 or 20.")] = 17,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Leave both sizes open.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the whole fusion graph of a model, from sensor counts to fused bytes, for another compiler."""
+    from streamfuse.export import export_model
+
+    del form  # one so far
+    told = export_model(model, out, size=size, thermal_size=thermal_size, opset=opset, dynamic=dynamic, console=console)
+    finish(told, as_json)
+
+
+@app.command()
+def roofline(
+    model: Annotated[
+        list[str] | None, typer.Option(help="streamfuse-s, laplacian, ...; may be repeated; else all that build.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Thermal image and output, width x height.")] = "640x512",
+    threads: Annotated[int, typer.Option(min=1, help="Cores that are measured and used.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for roofline.png and roofline.json.")] = Path("out/roofline"),
+    as_json: Json = False,
+) -> None:
+    """Count what a frame needs (operations, bytes), measure what this machine can do, and how near the engines come."""
+    from streamfuse.roofline.run import run_roofline
+
+    finish(run_roofline(model or (), out, size=size, threads=threads, console=console), as_json)
 
 
 @app.command()

@@ -14,7 +14,9 @@ import logging
 import os
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,17 +74,34 @@ class EngineFile:
         return f"{MAGIC} {self.key} {hashlib.sha256(content).hexdigest()}".encode()
 
 
+_noted: ContextVar[list[EngineFile] | None] = ContextVar("noted", default=None)
+
+
 def engine_file(kind: str, made_from: dict[str, str], folder: Path | None = None) -> EngineFile:
     """The file of an engine of this kind that was made from exactly this."""
     key = hashlib.sha256(json.dumps({"kind": kind, **made_from}, sort_keys=True).encode()).hexdigest()
-    return EngineFile((folder or cache_folder()) / f"{kind}-{key[:20]}{SUFFIX}", key)
+    file = EngineFile((folder or cache_folder()) / f"{kind}-{key[:20]}{SUFFIX}", key)
+    if (files := _noted.get()) is not None:
+        files.append(file)
+    return file
+
+
+@contextmanager
+def noted() -> Generator[list[EngineFile]]:
+    """The files that are asked for inside, for who wants to say where they lie."""
+    files: list[EngineFile] = []
+    before = _noted.set(files)
+    try:
+        yield files
+    finally:
+        _noted.reset(before)
 
 
 def hash_of_code() -> str:
     """Changes with every line that says what a graph computes."""
     fuse = Path(__file__).parent
     total = hashlib.sha256()
-    for path in sorted([*fuse.glob("*.py"), *(fuse.parent / "models").glob("*.py")]):
+    for path in sorted([*fuse.rglob("*.py"), *(fuse.parent / "models").glob("*.py")]):
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 

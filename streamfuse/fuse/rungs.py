@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from streamfuse.frames import WarpMap
     from streamfuse.fuse import Engine
+    from streamfuse.fuse.planar import Inputs
+    from streamfuse.fuse.tensorrt.order import Progress as Hear
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ def rung(name: str, network: nn.Module, precision: str, threads: int) -> Rung:
     """An engine of the ladder, with how long it takes until it serves."""
     if name == "eager":
         precision = "auto"
-    opened = partial(_open_engine, name, network, precision, threads)
+    opened = partial(open_engine, name, network, precision, threads)
     match name:
         case "tensorrt":
             return Rung(name, opened, partial(_tensorrt_pace, opened))
@@ -83,12 +85,22 @@ def _tensorrt_pace(opened: Callable[[], Engine], warp: WarpMap) -> Pace:
     return Pace.SECONDS if built else Pace.MINUTES
 
 
-def _open_engine(name: str, network: nn.Module, precision: str, threads: int) -> Engine:
+def open_engine(
+    name: str,
+    network: nn.Module,
+    precision: str,
+    threads: int,
+    *,
+    calibration: Sequence[Inputs] = (),
+    hear: Hear | None = None,
+) -> Engine:
+    """The engine of this name, before it knows a map. `calibration` (pairs for int8) and `hear` (how far a build is)
+    are for those that have use for them. Raises EngineError with the remedy where it does not load."""
     match name:
         case "tensorrt":
             from streamfuse.fuse.tensorrt import TensorRtEngine
 
-            return TensorRtEngine(network, precision=precision)
+            return TensorRtEngine(network, precision=precision, calibration=calibration, progress=hear)
         case "inductor":
             from streamfuse.fuse.inductor import InductorEngine
 
@@ -96,7 +108,7 @@ def _open_engine(name: str, network: nn.Module, precision: str, threads: int) ->
         case "openvino":
             from streamfuse.fuse.openvino import OpenVinoEngine
 
-            return OpenVinoEngine(network, threads=threads, precision=precision)
+            return OpenVinoEngine(network, threads=threads, precision=precision, calibration=calibration)
         case _:
             from streamfuse.fuse.eager import EagerEngine
 
