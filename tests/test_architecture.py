@@ -11,6 +11,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "streamfuse"
 FILES = sorted(PACKAGE.rglob("*.py"))
 HOMES = {  # a heavy library -> the only places that may import it
     "openvino": {"fuse"},
+    "tensorrt": {"fuse"},
+    "torch_tensorrt": {"fuse"},
+    "nncf": {"fuse"},
+    "onnx": {"fuse"},
     "torch": {"fuse", "models", "training", "evaluation", "doctor", "bench"},
     "matplotlib": {"evaluation", "bench"},
     "av": {"sources"},

@@ -88,6 +88,11 @@ def operators(model: Any) -> list[str]:
     return sorted({node.op_type for node in model.graph.node})
 
 
+def operators_of(path: Path) -> list[str]:
+    """The same of a file."""
+    return operators(load_onnx().load(str(path)))
+
+
 def _of_fixed_sizes(onnx: Any, graph: nn.Module, inputs: Inputs, opset: int) -> Any:
     """Constants are folded, nothing more: the exporter's own optimiser takes x + 1e-10 for x and divides by nothing."""
     from onnxscript import optimizer
