@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +47,8 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Every probe, in the order in which a user would ask."""
+    from streamfuse.fuse.rungs import ENGINES
+
     probes: tuple[Callable[[], Finding], ...] = (
         _python,
         _cores,
@@ -54,8 +57,7 @@ def examine() -> list[Finding]:
         _video,
         _torch,
         _gpu,
-        lambda: _optional("openvino", "fusion runs on eager, at half the speed", "pip install 'streamfuse[openvino]'"),
-        lambda: _optional("tensorrt", "fast engine on NVIDIA GPUs", "pip install 'streamfuse[tensorrt]'"),
+        *(partial(_engine, name) for name in ENGINES),
         _zeromq,
         _gstreamer,
         _plugins,
@@ -76,7 +78,7 @@ def _probed(probe: Callable[[], Finding]) -> Finding:
     try:
         return probe()
     except Exception as error:  # vendor libraries raise anything, also plain Exception
-        name = getattr(probe, "__name__", "probe").strip("_<>")
+        name = " ".join(probe.args) if isinstance(probe, partial) else getattr(probe, "__name__", "probe").strip("_<>")
         return Finding(name, "problem", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
@@ -118,7 +120,7 @@ def _video() -> Finding:
 def _torch() -> Finding:
     if not find_spec("torch"):
         return _lacks("PyTorch", "torch")
-    return Finding("PyTorch", "ok", f"{_version('torch')} (engine eager)")
+    return Finding("PyTorch", "ok", str(_version("torch")))
 
 
 def _gpu() -> Finding:
@@ -130,10 +132,11 @@ def _gpu() -> Finding:
     return Finding("NVIDIA GPU", "missing", build, "not needed; fusion runs on the CPU")
 
 
-def _optional(package: str, use: str, remedy: str) -> Finding:
-    if find_spec(package):
-        return Finding(package, "ok", _version(package) or "present")
-    return Finding(package, "missing", use, remedy)
+def _engine(name: str) -> Finding:
+    from streamfuse.fuse.explain import explain
+
+    told = explain(name)
+    return Finding(f"engine {name}", "ok" if told.runs else "missing", told.found, told.remedy)
 
 
 def _zeromq() -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from sources.gstreamer_streams import take
@@ -13,6 +14,7 @@ from streamfuse import doctor
 from streamfuse.config import load_run
 from streamfuse.errors import UserError
 from streamfuse.frames import Modality
+from streamfuse.fuse.rungs import ENGINES, existing
 from streamfuse.sources import gstreamer_library
 from streamfuse.sources.gstreamer import GstSource
 from streamfuse.sources.gstreamer_devices import FoundCamera, Mode, lasting_name, list_cameras, modes_of
@@ -105,6 +107,34 @@ def test_a_missing_plugin_is_named_with_its_package(monkeypatch):
         "not for flying",
         "apt-get install some-package",
     )
+
+
+def test_every_engine_has_a_line_that_says_what_runs_it_or_why_it_does_not():
+    told = {finding.what: finding for finding in doctor.examine()}
+    for name in ENGINES:
+        finding = told[f"engine {name}"]
+        assert finding.status == ("ok" if name in existing() else "missing")
+        assert finding.found
+        assert bool(finding.remedy) == (finding.status == "missing")
+
+
+def test_an_engine_whose_library_is_gone_is_told_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    finding = doctor._engine("openvino")
+    assert (finding.status, finding.remedy) == ("missing", "pip install 'streamfuse[openvino]'")
+    assert finding.found.startswith("OpenVINO does not load here")
+
+
+def test_a_gpu_with_tensorrt_and_nothing_that_builds_is_told(monkeypatch):
+    monkeypatch.setattr("streamfuse.fuse.explain.lacks", lambda _: "")
+    monkeypatch.setattr("streamfuse.fuse.explain._gpu", lambda: "Orin")
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.3.0", Runtime=object))
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
+    assert doctor._engine("tensorrt").found == "TensorRT 10.3.0, Orin, built by its ONNX parser"
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    finding = doctor._engine("tensorrt")
+    assert (finding.status, finding.remedy) == ("missing", "pip install 'streamfuse[onnx]'")
+    assert "can be run and not built" in finding.found
 
 
 def test_the_command_tells_all_in_one_json_line():
