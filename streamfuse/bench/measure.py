@@ -54,6 +54,7 @@ class Bench:
     depths: list[int] = field(default_factory=list[int])
     engines: list[str] = field(default_factory=list[str])
     sent: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
+    publish: PublishConfig = PublishConfig()
 
     @property
     def warm_ns(self) -> int:
@@ -82,14 +83,13 @@ class Bench:
             return ThreadSink(noted, on_dropped)
         return assemble.open_publisher(self.publish, self.offered.rig, self.fuser, noted, on_dropped)
 
-    publish: PublishConfig = field(default_factory=PublishConfig)
-
     def note(self, frame: FusedFrame) -> None:
         """How many RGB frames wait behind the one just made, and which engine made it."""
+        if frame.rgb is None or frame.rgb.sequence < self.plan.warm:
+            return
+        self.depths.append(self.offered.rgb.handed - frame.rgb.sequence - 1)
         if frame.engine not in self.engines:
             self.engines.append(frame.engine)
-        if frame.rgb is not None and frame.rgb.sequence >= self.plan.warm:
-            self.depths.append(self.offered.rgb.handed - frame.rgb.sequence - 1)
 
 
 def measure(cell: Cell, protocol: Protocol, raw: Path | None = None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def print_bench(console: Console, told: Mapping[str, Any]) -> None:
     """Every table of the report, on `console` (stderr)."""
     console.print(machine_line(told["machine"]), markup=False, highlight=False)
     for grid in grids(told):
+        console.print(f"\n{grid.title}", style="bold", markup=False, highlight=False)
         console.print(_table(grid))
         if grid.about:
             console.print(grid.about, markup=False, highlight=False)
@@ -136,7 +137,7 @@ def _missing(told: Mapping[str, Any]) -> Grid:
 
 
 def _table(grid: Grid) -> Table:
-    table = Table(title=grid.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for head in grid.heads:
         text = head in ("cell", "peer", "what", "why", "engine", "latency until")
         table.add_column(head, justify="left" if text else "right", overflow="fold", no_wrap=not text)
