@@ -132,7 +132,7 @@ def test_a_full_gpu_says_what_to_lower(monkeypatch) -> None:
 
     monkeypatch.setattr(lane_engine, "Lane", full)
     made = InductorEngine(build("average"), device="cpu", compiler=lambda module: module)
-    with pytest.raises(EngineError, match=r"not enough memory for thermal 31x23 on output 45x37; .* lower output\.size"):
+    with pytest.raises(EngineError, match=r"not enough memory for thermal 31x23 on output 45x37; .*lower output\.size"):
         made.set_warp(GEOMETRY)
 
 
