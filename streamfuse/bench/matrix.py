@@ -44,6 +44,7 @@ class Cell(Section):
     thermal_size: SizeText = "640x512"
     rgb_size: SizeText | None = None  # 1280x720, or as large as the output
     rate_hz: Positive = 30.0
+    phase_ms: Annotated[float, Field(ge=0)] = 0.0  # the thermal camera triggers this much later
     arrivals: Literal["fixed", "poisson", "bursts"] = "fixed"
     codec: Literal["raw", "jpeg"] = "raw"
     subscribers: Annotated[int, Field(ge=0, le=64)] = 1
@@ -69,19 +70,21 @@ class Cell(Section):
         """The cell in words that stay the same from run to run."""
         parts = [self.model, self.engine, self.precision, self.size, f"{self.rate_hz:g}Hz", self.arrivals]
         parts += [self.codec, f"{self.transport}x{self.subscribers}"]
-        usual = Cell()
-        extras = {name: getattr(self, name) for name in ("threads", "thermal_size", "rgb_size")}
-        parts += [f"{name}={value}" for name, value in extras.items() if value != getattr(usual, name)]
-        return " ".join(parts)
+        return " ".join((*parts, *self._named_extras()))
 
     @property
     def label(self) -> str:
         """The cell in few words: model, size, rate, and what is not as usual."""
         usual, told = Cell(), (self.model, self.size, f"{self.rate_hz:g}Hz")
-        names = ("engine", "precision", "arrivals", "codec", "transport", "threads", "thermal_size", "rgb_size")
+        names = ("engine", "precision", "arrivals", "codec", "transport")
         unusual = [str(getattr(self, name)) for name in names if getattr(self, name) != getattr(usual, name)]
         readers = [f"x{self.subscribers}"] if self.subscribers != usual.subscribers else []
-        return " ".join((*told, *unusual, *readers))
+        return " ".join((*told, *unusual, *readers, *self._named_extras()))
+
+    def _named_extras(self) -> list[str]:
+        """Unusual values that need their name to be understood."""
+        usual, names = Cell(), ("threads", "thermal_size", "rgb_size", "phase_ms")
+        return [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) != getattr(usual, name)]
 
     @property
     def until(self) -> str:

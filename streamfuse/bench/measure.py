@@ -54,7 +54,7 @@ class Bench:
     depths: list[int] = field(default_factory=list[int])
     engines: list[str] = field(default_factory=list[str])
     sent: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
-    publish: PublishConfig = PublishConfig()
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
     @property
     def warm_ns(self) -> int:
@@ -100,7 +100,7 @@ def measure(cell: Cell, protocol: Protocol, raw: Path | None = None) -> dict[str
     if cell.transport == "curve":
         raise UserError("encrypted transport (CURVE) is not built yet")
     plan = planned(cell, protocol)
-    bench = Bench(cell, plan, offer(draw(cell, seed=protocol.seed), plan.due_ns, cell.rate_hz))
+    bench = Bench(cell, plan, offer(draw(cell, seed=protocol.seed), plan.due_ns, cell.rate_hz, cell.phase_ms))
     gauge, no_gauge = open_gauge()
     sampler = Sampler(gauge, bench.graph_ns)
     try:

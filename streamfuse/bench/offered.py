@@ -93,10 +93,11 @@ class Offer:
         return Cameras(self.thermal, self.rgb, self.rig, paced=True)
 
 
-def offer(pictures: Pictures, due_ns: Sequence[int], rate_hz: float) -> Offer:
-    """Cameras that show `pictures` at the due times; their clock starts with the first frame asked for."""
+def offer(pictures: Pictures, due_ns: Sequence[int], rate_hz: float, phase_ms: float = 0.0) -> Offer:
+    """Cameras that show `pictures` at the due times, thermal `phase_ms` later; asking for the first starts them."""
     clock = ReplayClock(0)
-    thermal = OfferedSource(Modality.THERMAL, pictures.thermal, due_ns, clock, rate_hz)
+    later_ns = [at_ns + round(phase_ms * 1e6) for at_ns in due_ns]
+    thermal = OfferedSource(Modality.THERMAL, pictures.thermal, later_ns, clock, rate_hz)
     rgb = OfferedSource(Modality.RGB, pictures.rgb, due_ns, clock, rate_hz)
     return Offer(thermal, rgb, clock, pictures.rig)
 

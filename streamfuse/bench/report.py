@@ -126,13 +126,15 @@ def _sweep(sweep: Mapping[str, Any]) -> Grid:
 
 
 def _missing(told: Mapping[str, Any]) -> Grid:
-    rows = [
-        [one.get("label", one.get("name")), f"{one['status']}: {one['reason']}"]
-        for one in (*told["cells"], *told["peers"])
-        if one["status"] != "measured"
-    ]
+    """One row for each reason: what it kept from being measured."""
+    named: dict[str, list[str]] = {}
+    for one in (*told["cells"], *told["peers"]):
+        if one["status"] != "measured":
+            named.setdefault(f"{one['status']}: {one['reason']}", []).append(one.get("label", one.get("name")))
     skipped: Mapping[str, str] = told["sweep"]["skipped"] if told["sweep"] else {}
-    rows += [[f"sweep, {rate} Hz", why] for rate, why in skipped.items()]
+    for rate, why in skipped.items():
+        named.setdefault(f"skipped: {why}", []).append(f"sweep at {rate} Hz")
+    rows = [["; ".join(names), why] for why, names in named.items()]
     return Grid("not measured", ["what", "why"], rows)
 
 

@@ -76,6 +76,13 @@ def test_a_consumer_thread_needs_no_network_and_loses_nothing():
     assert told["faults"] == []
 
 
+def test_the_thermal_cameras_phase_is_the_skew_that_is_told():
+    told = measure(Cell.model_validate({**SMALL, "transport": "thread", "phase_ms": 5}), SHORT)
+    assert told["skew_ms"]["p50"] == 5
+    assert told["latency_ms"]["p50"] > 5
+    assert told["frames"]["fused"] > 40
+
+
 def test_a_stall_charges_every_frame_behind_it(monkeypatch, tmp_path):
     """While nothing is fused for half a second 15 frames come: each is late or lost, none is left out."""
     from streamfuse.bench.meter import MeteredEngine
