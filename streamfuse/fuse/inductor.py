@@ -17,7 +17,7 @@ from torch import nn
 
 from streamfuse.errors import EngineError, UserError
 from streamfuse.frames import Size
-from streamfuse.fuse.available import inductor_lacks
+from streamfuse.fuse.available import inductor_lacks, remedy
 from streamfuse.fuse.device_graph import TYPES, DeviceGraph, fixed, in_precision
 from streamfuse.fuse.engine_files import cache_folder
 from streamfuse.fuse.lane import Inputs, Prepare, Work
@@ -47,7 +47,7 @@ class InductorEngine(LaneEngine):
         compiler: Compiler | None = None,
     ) -> None:
         if (lack := inductor_lacks(device)) and compiler is None:
-            raise EngineError(f"engine inductor cannot run here: {lack}")
+            raise EngineError(f"engine inductor cannot run here: {lack}; {remedy(lack)}")
         if precision not in ("auto", *TYPES):
             raise UserError(f"engine inductor does not compute in {precision!r}; it offers: auto, {', '.join(TYPES)}")
         self.precision = ("fp16" if device == "cuda" else "fp32") if precision == "auto" else precision

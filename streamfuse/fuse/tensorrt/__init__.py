@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from streamfuse.errors import EngineError, UserError
 from streamfuse.frames import Size
+from streamfuse.fuse.available import cuda_lacks, remedy
 from streamfuse.fuse.device_graph import in_precision, interleaved, planes, widened
 from streamfuse.fuse.engine_files import EngineFile, engine_file, hash_of_code, hash_of_weights
 from streamfuse.fuse.lane import Inputs, Prepare, Work
@@ -58,8 +59,8 @@ class TensorRtEngine(LaneEngine):
                 f"engine tensorrt does not compute in {precision!r}; it offers: auto, {', '.join(PRECISIONS)}"
             )
         self._library = load_tensorrt()
-        if streams is None and not torch.cuda.is_available():
-            raise EngineError("engine tensorrt needs an NVIDIA GPU that PyTorch sees; streamfuse doctor says more")
+        if streams is None and (lack := cuda_lacks()):
+            raise EngineError(f"engine tensorrt cannot run here: {lack}; {remedy(lack)}")
         self.precision = "fp16" if precision == "auto" else precision
         self.name = f"tensorrt-{self.precision}"
         self.slots = slots
