@@ -88,13 +88,15 @@ def number(value: float | None) -> str:
 
 
 def _cells(cells: Sequence[Mapping[str, Any]]) -> Grid:
-    heads = ["cell", "engine", "p50 noise", *SHOWN.values(), "runs"]
+    heads = ["cell", *SHOWN.values(), "p50 noise"]
     rows = [_cell_row(cell) for cell in cells if cell["status"] == "measured"]
+    known = [at for at in range(len(heads)) if not rows or any(row[at] != "-" for row in rows)]
     about = (
         "ms from the scheduled capture time to the subscriber (to the socket without one), open loop; lost: frames not "
-        "fused; CPU ms a frame, of which graph, and own: all but capture and graph; - is withheld, too few frames"
+        "fused; CPU: ms a frame, of which graph, and own: all but capture and graph; too few frames for a percentile: "
+        "it is left out"
     )
-    return Grid("cells", heads, rows, about)
+    return Grid("cells", [heads[at] for at in known], [[row[at] for at in known] for row in rows], about)
 
 
 def _cell_row(cell: Mapping[str, Any]) -> list[str]:
@@ -102,7 +104,8 @@ def _cell_row(cell: Mapping[str, Any]) -> list[str]:
     figures = [number(summary[name]["median"]) if name in summary else "-" for name in SHOWN]
     noise = summary.get("p50", {"low": None})
     bounds = "-" if noise["low"] is None else f"{number(noise['low'])}-{number(noise['high'])}"
-    return [cell["label"], cell["repeats"][-1]["engine"], bounds, *figures, str(len(cell["repeats"]))]
+    name = f"{cell['label']} ({cell['repeats'][-1]['engine']}, {len(cell['repeats'])} runs)"
+    return [name, *figures, bounds]
 
 
 def _peers(told: Mapping[str, Any]) -> Grid:
@@ -139,9 +142,9 @@ def _missing(told: Mapping[str, Any]) -> Grid:
 
 
 def _table(grid: Grid) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     for head in grid.heads:
-        text = head in ("cell", "peer", "what", "why", "engine", "latency until")
+        text = head in ("cell", "peer", "what", "why", "latency until")
         table.add_column(head, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in grid.rows:
         table.add_row(*(escape(cell) for cell in row))
