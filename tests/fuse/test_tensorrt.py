@@ -236,9 +236,15 @@ def test_int8_is_calibrated_with_every_pair_and_only_where_weights_are_multiplie
     assert builds() == 2
 
 
-def test_int8_without_pairs_says_how_to_give_them(library, tmp_path) -> None:
-    with pytest.raises(EngineError, match=r"none were given: streamfuse compile MODEL .* --calibration"):
-        started(tmp_path, precision="int8")
+def test_int8_without_pairs_is_calibrated_with_synthetic_ones_and_says_so(
+    library, tmp_path, monkeypatch, caplog
+) -> None:
+    asked = []
+    monkeypatch.setattr("streamfuse.fuse.examples.synthetic_examples", lambda *sizes: asked.append(sizes) or pairs(2))
+    started(tmp_path, precision="int8")
+    assert asked == [SIZES]
+    assert len(fake_tensorrt.Builder.built[0].calibrated) == 2
+    assert "calibrated with synthetic pairs; better with yours" in caplog.text
 
 
 def test_tensorrt_11_has_no_int8_by_calibration(monkeypatch, tmp_path) -> None:

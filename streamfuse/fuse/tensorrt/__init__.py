@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -39,8 +39,9 @@ class TensorRtEngine(LaneEngine):
     """Runs an engine file of this network; builds it where there is none.
 
     `precision`: "auto" = fp16. `calibration`: the graph's inputs (planar.Buffers.fusion), a mapping for each recorded
-    pair; int8 is built from them, and again where they are given anew. `progress` hears how far a build is.
-    `cache`: the folder of engine files, None = the user's. Raises EngineError where TensorRT or a GPU is missing.
+    pair; int8 is built from them, and again where they are given anew; without them from a synthetic street.
+    `progress` hears how far a build is. `cache`: the folder of engine files, None = the user's. Raises EngineError
+    where TensorRT or a GPU is missing.
     """
 
     def __init__(
@@ -104,11 +105,6 @@ class TensorRtEngine(LaneEngine):
 
     def _built(self, sizes: tuple[Size, Size]) -> bytes:
         """By the first builder that manages: torch-tensorrt where it is installed, else TensorRT's ONNX parser."""
-        if self.precision == "int8" and not self._calibration:
-            raise EngineError(
-                "an int8 engine is built from recorded pairs, and none were given: "
-                "streamfuse compile MODEL --engine tensorrt --precision int8 --calibration THERMAL_DIR VISIBLE_DIR"
-            )
         order = self._order(sizes)
         (columns, rows), (width, height) = sizes
         log.warning(
@@ -138,10 +134,19 @@ class TensorRtEngine(LaneEngine):
             output_size=sizes[1],
             precision=self.precision,
             timings=engine_file("tensorrt-timings", self._machine(), self._cache),
-            calibration=self._calibration,
+            calibration=self._examples(sizes),
             stop=self._stop,
             **given,
         )
+
+    def _examples(self, sizes: tuple[Size, Size]) -> Sequence[Arrays]:
+        """What int8 is calibrated with: the pairs that were given, else a street that streamfuse paints."""
+        if self._calibration or self.precision != "int8":
+            return self._calibration
+        from streamfuse.fuse.examples import synthetic_examples
+
+        log.warning("int8 is calibrated with synthetic pairs; better with yours: streamfuse compile --calibration")
+        return synthetic_examples(*sizes)
 
     def _prepared(self, runner: Runner, sizes: tuple[Size, Size]) -> Prepare:
         _check_opens(runner, sizes, self.streams.device)
