@@ -44,8 +44,8 @@ class InPrecision(nn.Module):
 
 
 def in_precision(network: nn.Module, precision: str) -> nn.Module:
-    """The network itself for fp32, else a copy of it; ready for inference."""
-    return (network if precision == "fp32" else InPrecision(network, precision)).eval()
+    """A copy, ready for inference: it will be moved to the device, and the original serves another engine."""
+    return (deepcopy(network) if precision == "fp32" else InPrecision(network, precision)).eval()
 
 
 def widened(counts: Tensor) -> Tensor:

@@ -86,6 +86,16 @@ def test_only_the_network_computes_in_half_precision(precision: str) -> None:
     assert {each.dtype for each in network.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_network_that_was_given_stays_where_it_is(precision: str) -> None:
+    """It serves the next rung: on a GPU this engine's copy moves away."""
+    network = untrained("streamfuse-s").eval()
+    made = engine(network, precision=precision)
+    assert not {id(each) for each in network.parameters()} & {id(each) for each in made._network.parameters()}
+    made._network.to("meta")
+    assert {each.device.type for each in network.parameters()} == {"cpu"}
+
+
 def test_the_compiled_graph_is_the_reference_on_this_cpu() -> None:
     if not shutil.which("g++"):
         pytest.skip("torch.compile needs a C++ compiler")

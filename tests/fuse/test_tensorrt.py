@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import threading
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
 
@@ -395,6 +396,15 @@ def test_where_torch_tensorrt_fails_the_parser_builds(library, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "torch_tensorrt", FakeTorchTensorRt(library, "no converter"))
     assert np.abs(fused(started(tmp_path, precision="fp32")).astype(int) - right()).max() <= 1
     assert builds() == 1
+
+
+def test_the_network_stays_where_it_is_when_a_builder_moves_its_own_copy(library, tmp_path) -> None:
+    order = engine(tmp_path, precision="fp32")._order(SIZES)
+    network = untrained("streamfuse-s").eval()
+    moved = replace(order, network=network)
+    with pytest.raises(EngineError, match="no converter"):
+        torch_tensorrt.build(FakeTorchTensorRt(library, "no converter"), moved, "meta")
+    assert {each.device.type for each in network.parameters()} == {"cpu"}
 
 
 def test_torch_tensorrt_leaves_int8_to_the_parser(library, tmp_path) -> None:

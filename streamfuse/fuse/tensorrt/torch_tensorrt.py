@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ def build(library: Any, order: Order, device: str = "cuda") -> bytes:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.export.export(PlanarGraph(order.network).eval().to(device), tuple(inputs))
+            graph = PlanarGraph(deepcopy(order.network)).eval().to(device)  # the order's may be built another way yet
+            program = torch.export.export(graph, tuple(inputs))
             content = convert(program, inputs=inputs, **options(convert, order.precision))
     except Exception as error:  # converters raise anything
         raise EngineError(f"torch-tensorrt built no engine: {' '.join(str(error).split())[:300]}") from error
