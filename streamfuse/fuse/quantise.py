@@ -1,8 +1,9 @@
 """Convolutions in 8 bits: OpenVINO's graph, quantised after training from example frames by NNCF.
 
 Only convolutions: they are what costs time, and the arithmetic around them (tone, warp, bands, colour) is what a
-picture's quality hangs on. Quantised as a whole, streamfuse-s loses five times as much (docs/engines.md). This is the
-one place that loads NNCF.
+picture's quality hangs on. Two kinds stay as they are: the last ones, whose output is the picture or its gains, and
+those of one pixel, which speak for the whole image, so that their error shifts all of it (docs/engines.md has what
+each costs). This is the one place that loads NNCF.
 """
 
 from __future__ import annotations
@@ -36,8 +37,35 @@ def quantised(model: Any, examples: Sequence[Inputs]) -> Any:
             nncf.Dataset([list(inputs.values()) for inputs in examples]),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(examples),
-            ignored_scope=nncf.IgnoredScope(types=sorted(kinds - QUANTISED - ENDS), validate=False),
+            ignored_scope=nncf.IgnoredScope(
+                names=[*last_convolutions(model), *of_one_pixel(model)],
+                types=sorted(kinds - QUANTISED - ENDS),
+                validate=False,
+            ),
         )
+
+
+def last_convolutions(model: Any) -> list[str]:
+    """The names of those between which and an output there is no other."""
+    todo, seen, found = list(model.get_results()), set[str](), list[str]()
+    while todo:
+        for entry in todo.pop().inputs():
+            node = entry.get_source_output().get_node()
+            name = node.get_friendly_name()
+            if name in seen:
+                continue
+            seen.add(name)
+            if node.get_type_name() in QUANTISED:
+                found.append(name)
+            else:
+                todo.append(node)
+    return found
+
+
+def of_one_pixel(model: Any) -> list[str]:
+    """The names of the convolutions whose output is 1 x 1."""
+    convolutions = [node for node in model.get_ops() if node.get_type_name() == "Convolution"]
+    return [node.get_friendly_name() for node in convolutions if set(node.get_output_shape(0)[2:]) == {1}]
 
 
 def load_nncf() -> Any:
