@@ -165,7 +165,7 @@ def test_an_unknown_engine_names_the_engines(engine: str) -> None:
 
 
 def test_an_unknown_precision_names_those_there_are() -> None:
-    with pytest.raises(UserError, match="precision 'half' is unknown; allowed: auto, bf16, fp32"):
+    with pytest.raises(UserError, match="precision 'half' is unknown; allowed: auto, fp32, bf16, fp16, int8"):
         open_fuser(precision="half")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import re
 import sys
 import threading
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import SimpleNamespace
 
 import fake_tensorrt
@@ -396,6 +398,31 @@ def test_where_torch_tensorrt_fails_the_parser_builds(library, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "torch_tensorrt", FakeTorchTensorRt(library, "no converter"))
     assert np.abs(fused(started(tmp_path, precision="fp32")).astype(int) - right()).max() <= 1
     assert builds() == 1
+
+
+TOLD = Path(__file__).with_name("torch_tensorrt_names.txt").read_text().splitlines()[1:]
+
+
+@pytest.mark.parametrize("line", TOLD, ids=lambda line: line.split(":")[0])
+def test_torch_tensorrt_is_asked_only_what_it_knows(line: str) -> None:
+    version, _, names = line.partition(": ")
+    known = names.split(", ")
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in known]
+
+    def convert(**asked) -> None:
+        """Of that version."""
+
+    convert.__signature__ = inspect.Signature(parameters)
+    asked = torch_tensorrt.options(convert, "fp16")
+    assert {*asked, "inputs"} <= set(known)
+    assert asked["require_full_compilation"]
+    assert not asked["disable_tf32"]
+    assert ("use_explicit_typing" in asked) == (version == "2.11.0")
+
+
+def test_an_early_torch_tensorrt_without_the_call_is_an_engine_error(library, tmp_path) -> None:
+    with pytest.raises(EngineError, match=r"built no engine: .*convert_exported_program_to_serialized_trt_engine"):
+        torch_tensorrt.build(SimpleNamespace(dynamo=SimpleNamespace()), engine(tmp_path)._order(SIZES), "cpu")
 
 
 def test_the_network_stays_where_it_is_when_a_builder_moves_its_own_copy(library, tmp_path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from streamfuse.errors import EngineError
+from streamfuse.fuse.device_graph import TYPES
 from streamfuse.fuse.planar import Buffers, PlanarGraph
 from streamfuse.fuse.tensorrt.order import Order
 
@@ -30,8 +31,8 @@ def build(library: Any, order: Order, device: str = "cuda") -> bytes:
     arrays = Buffers.of(order.thermal_size, order.output_size).fusion.values()
     inputs = [torch.from_numpy(array).to(device) for array in arrays]
     order.progress("torch-tensorrt builds", 0, 1)
-    convert = library.dynamo.convert_exported_program_to_serialized_trt_engine
     try:
+        convert = library.dynamo.convert_exported_program_to_serialized_trt_engine  # missing in early versions
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = PlanarGraph(deepcopy(order.network)).eval().to(device)  # the order's may be built another way yet
@@ -46,9 +47,11 @@ def build(library: Any, order: Order, device: str = "cuda") -> bytes:
 def options(convert: Any, precision: str) -> dict[str, Any]:
     """The whole graph as one engine; the types that stand in it, which newer versions take in any case."""
     known = inspect.signature(convert).parameters
-    wanted = {
+    wanted: dict[str, Any] = {
         "require_full_compilation": True,
         "disable_tf32": precision == "fp32",
         "use_explicit_typing": True,
     }
+    if "use_explicit_typing" not in known:
+        wanted["enabled_precisions"] = {torch.float32, TYPES[precision]}
     return {name: value for name, value in wanted.items() if name in known}
