@@ -21,11 +21,29 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-CLASSES = (
-    "Builder BuilderFlag DataType IBuilderConfig ICudaEngine IExecutionContext IHostMemory IInt8EntropyCalibrator2 ILayer "
-    "ILogger INetworkDefinition IProgressMonitor ITensor ITimingCache LayerType Logger NetworkDefinitionCreationFlag "
-    "OnnxParser Runtime TensorIOMode TensorLocation"
-).split()
+CLASSES = [
+    "Builder",
+    "BuilderFlag",
+    "DataType",
+    "IBuilderConfig",
+    "ICudaEngine",
+    "IExecutionContext",
+    "IHostMemory",
+    "IInt8EntropyCalibrator2",
+    "ILayer",
+    "ILogger",
+    "INetworkDefinition",
+    "IProgressMonitor",
+    "ITensor",
+    "ITimingCache",
+    "LayerType",
+    "Logger",
+    "NetworkDefinitionCreationFlag",
+    "OnnxParser",
+    "Runtime",
+    "TensorIOMode",
+    "TensorLocation",
+]
 VENDOR = re.compile(r"(create|getNv|getPlugin|getBuilder|getInfer|initLib|_ZN11nvuff|_ZN14nvcaffe)")
 
 
