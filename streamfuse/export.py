@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from streamfuse.errors import UserError
-from streamfuse.models import build, identity
 from streamfuse.fuse.ahead import size_of
+from streamfuse.models import build, identity
 
 SUFFIX = ".onnx"
 
