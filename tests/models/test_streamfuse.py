@@ -1,7 +1,8 @@
-"""streamfuse-s with its shipped weights: what it keeps, what it cannot be made to do, and where it can be exported."""
+"""streamfuse-s and -q with their shipped weights: what they keep, what cannot be made of them, where they export to."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamfuse.models import build, untrained
-from streamfuse.models.streamfuse_s import StreamfuseS, bilinear_phases
-from streamfuse.models.weights import parameters
+from streamfuse.models.streamfuse_q import bands
+from streamfuse.models.streamfuse_s import balance, bilinear_phases
+from streamfuse.models.weights import parameters, read_card
 
-SHIPPED = Path(__file__).resolve().parents[2] / "streamfuse" / "weights" / "streamfuse-s.safetensors"
+WEIGHTS = Path(__file__).resolve().parents[2] / "streamfuse" / "weights"
+OURS = {"streamfuse-s": 50_000, "streamfuse-q": 300_000}
+"""Our networks, and how many parameters each may have."""
 HEIGHT, WIDTH = 96, 128
 
 
-@pytest.fixture(scope="module")
-def model() -> torch.nn.Module:
-    return build("streamfuse-s")
+@pytest.fixture(scope="module", params=OURS)
+def model(request: pytest.FixtureRequest) -> torch.nn.Module:
+    return build(request.param)
 
 
 def flat(value: float) -> Tensor:
@@ -44,9 +48,18 @@ def likeness(one: Tensor, other: Tensor) -> float:
     return float(np.corrcoef(one.flatten().numpy(), other.flatten().numpy())[0, 1])
 
 
-def test_it_is_small_and_so_are_its_weights() -> None:
-    assert parameters(StreamfuseS()) == 8949
-    assert SHIPPED.stat().st_size < 1 << 20
+@pytest.mark.parametrize("name", OURS)
+def test_it_is_small_and_so_are_its_weights(name) -> None:
+    assert parameters(untrained(name)) <= OURS[name]
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 1 << 20
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_its_card_says_that_the_combined_gradient_loss_made_it(name) -> None:
+    card = read_card(WEIGHTS / f"{name}.safetensors")
+    assert card.loss_name == "CombinedGradientLoss"
+    assert card.command.startswith("streamfuse train")
+    assert {one.name for one in card.data} == {"msrs", "roadscene", "tno", "m3fd"}
 
 
 def test_enlarging_is_bilinear_doubling() -> None:
@@ -57,11 +70,27 @@ def test_enlarging_is_bilinear_doubling() -> None:
     assert torch.allclose(doubled, F.interpolate(image, scale_factor=2.0, mode="bilinear"), atol=1e-6)
 
 
-def test_before_training_it_is_near_the_average() -> None:
+@pytest.mark.parametrize("name", OURS)
+def test_before_training_it_takes_both_brightnesses_and_the_livelier_detail(name) -> None:
     torch.manual_seed(0)
-    fused = run(untrained("streamfuse-s"), scene(1), scene(2))
-    base = F.avg_pool2d(fused, 8) - F.avg_pool2d((scene(1) + scene(2)) / 2, 8)
-    assert base.abs().mean() < 0.02
+    thermal, visible = flat(0.3), scene(2)
+    fused = run(untrained(name), thermal, visible)
+    base = F.avg_pool2d(fused, 16) - F.avg_pool2d(0.6 * (thermal + visible), 16)
+    assert base.abs().mean() < 0.03
+    detail = [image - F.avg_pool2d(image, 5, 1, 2) for image in (fused, visible)]
+    assert likeness(*(one[..., 4:-4, 4:-4] for one in detail)) > 0.6
+
+
+def test_balance_names_the_livelier_image() -> None:
+    lively, quiet = F.pixel_unshuffle(scene(1), 2), F.pixel_unshuffle(flat(0.4), 2)
+    assert balance(lively, quiet).mean() > 0.1
+    assert torch.equal(balance(lively, quiet), -balance(quiet, lively))
+    assert balance(quiet, quiet).abs().max() == 0
+
+
+def test_bands_add_up_to_the_image() -> None:
+    images = torch.rand(2, 2, 32, 64, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(bands(images).unflatten(1, (3, 2)).sum(dim=1), images, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
@@ -81,14 +110,14 @@ def test_in_full_darkness_the_thermal_picture_remains(model, value) -> None:
 
 
 def test_a_clear_sky_is_not_taken_for_a_dead_camera(model) -> None:
-    """A smooth bright visible image keeps its brightness, however busy the cold sky is in the thermal one."""
+    """A smooth bright visible image stays well above the cold sky of the thermal one, and a hot target stands out."""
     sky = 0.6 + 0.05 * torch.linspace(-1, 1, HEIGHT).view(1, 1, -1, 1).expand(1, 1, HEIGHT, WIDTH)
     cold = scene(3, 0.05, 0.35)
     fused = run(model, cold, sky)
-    assert fused.mean() == pytest.approx(float(sky.mean()), abs=0.08)
+    assert fused.mean() > (cold.mean() + sky.mean()) / 2
     cold[..., 40:48, 60:72] = 0.95
-    hot = run(model, cold, sky)[0, 0, 42:46, 63:69]
-    assert hot.min() > 0.8
+    hot = run(model, cold, sky)[0, 0]
+    assert hot[42:46, 63:69].min() > hot[30:36, 50:80].max() + 0.1
 
 
 def test_a_hot_target_in_the_dark_is_bright_and_without_rims(model) -> None:
@@ -108,12 +137,13 @@ def test_text_of_the_visible_image_stays_readable_over_a_warm_wall(model) -> Non
     assert fused[2::4].mean() - fused[0::4].mean() > 0.2
 
 
-def test_noise_does_not_grow(model) -> None:
+def test_noise_changes_the_picture_by_little_more_than_twice_its_size(model) -> None:
+    """More than once, since noise in an image makes it the livelier one."""
     generator = torch.Generator().manual_seed(4)
     noise = 0.02 * torch.randn(1, 1, HEIGHT, WIDTH, generator=generator)
     thermal, visible = scene(1, 0.2, 0.6), scene(2)
     change = run(model, (thermal + noise).clamp(0, 1), visible) - run(model, thermal, visible)
-    assert change.std() < 0.04
+    assert change.std() < 0.05
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -145,7 +175,7 @@ def test_a_steady_pixel_keeps_its_value_when_something_far_away_changes(model) -
 def test_a_short_mantissa_costs_little(model) -> None:
     thermal, visible = scene(1), scene(2)
     with torch.inference_mode():
-        rounded = build("streamfuse-s").bfloat16()(thermal.bfloat16(), visible.bfloat16()).float()
+        rounded = copy.deepcopy(model).bfloat16()(thermal.bfloat16(), visible.bfloat16()).float()
     error = (rounded - run(model, thermal, visible)).abs()
     assert error.mean() < 1 / 255
     assert error.max() < 5 / 255
@@ -171,7 +201,7 @@ def test_openvino_runs_it_as_it_is(model) -> None:
 def test_onnx_runs_it_as_it_is(model, tmp_path) -> None:
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    images, path = (scene(1), scene(2)), tmp_path / "streamfuse-s.onnx"
+    images, path = (scene(1), scene(2)), tmp_path / "network.onnx"
     names = {"input_names": ["thermal", "visible"], "output_names": ["fused"]}
     torch.onnx.export(model, images, str(path), dynamo=True, opset_version=20, verbose=False, **names)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
