@@ -72,7 +72,7 @@ def load_nncf() -> Any:
     """The library, kept from reporting its use to its maker. Raises EngineError with the remedy where it is missing."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
-        import nncf
+        import nncf  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         remedy = "pip install 'streamfuse[quantize]'"
         raise EngineError(f"NNCF does not load here ({error}); for int8 on a CPU: {remedy}") from error
