@@ -23,6 +23,7 @@ from streamfuse.frames import DroppedFrame, Frame, FramePair, FusedFrame, LoneFr
 from streamfuse.fuse import Fuser
 from streamfuse.health import Health
 from streamfuse.ledger import FrameLedger, OutputLedger
+from streamfuse.publish import Dropped, Sent
 from streamfuse.register import Registrar
 from streamfuse.report import Report, timings
 from streamfuse.sink import OpenSink, Sink, interrupted_by
@@ -157,14 +158,6 @@ def run(
     and the report says so in `error`.
     """
     outputs, stamps = OutputLedger(), deque[Stamps](maxlen=KEPT_STAMPS)
-
-    def on_sent(frame: FusedFrame) -> None:
-        outputs.published()
-        stamps.append(frame.stamps)
-
-    def on_dropped(_frame: FusedFrame, reason: Reason) -> None:
-        outputs.dropped(reason)
-
     with ExitStack() as opened:
         found = (cameras or assemble.open_cameras)(config)
         intake = opened.enter_context(assemble.open_intake(config, found))
@@ -179,7 +172,7 @@ def run(
             matcher=assemble.open_matcher(config.match, rig, thermal, rgb),
             registrar=registrar,
             fuser=fuser,
-            sink=open_sink(on_sent, on_dropped),
+            sink=open_sink(*_recorders(outputs, stamps)),
             frames=opened.enter_context(FrameLedger(resolve(config, config.ledger) if config.ledger else None)),
             outputs=outputs,
             limits=limits or Limits(),
@@ -191,6 +184,19 @@ def run(
             ready(flow.sink)
             error = flow.run()
         return _report(flow, list(stamps), error, found.warnings)
+
+
+def _recorders(outputs: OutputLedger, stamps: deque[Stamps]) -> tuple[Sent, Dropped]:
+    """What a sink calls for a frame that went out, and for one that did not."""
+
+    def on_sent(frame: FusedFrame) -> None:
+        outputs.published()
+        stamps.append(frame.stamps)
+
+    def on_dropped(_frame: FusedFrame, reason: Reason) -> None:
+        outputs.dropped(reason)
+
+    return on_sent, on_dropped
 
 
 def _report(flow: _Flow, sent: list[Stamps], error: str | None, warnings: tuple[str, ...]) -> Report:

@@ -74,7 +74,7 @@ def test_files_and_functions_stay_short():
     lines = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in FILES}
     assert not {name: count for name, count in lines.items() if count > 400}
     functions = {
-        f"{path.name}:{node.name}": node.end_lineno - node.lineno + 1
+        f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
