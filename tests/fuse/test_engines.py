@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import fusion_reference as reference
 import numpy as np
 import pytest
 import torch
 from fusion_scenes import lone, pair, rgb_frame, street, thermal_frame, warp
+from parity import similarity
 
 from streamfuse.frames import AlignedPair
 from streamfuse.fuse import ENGINES, open_fuser
@@ -64,20 +64,6 @@ def assert_within(bound: Bound, fused: np.ndarray, wanted: np.ndarray) -> None:
     assert off.max() <= bound.largest
     assert off.mean() <= bound.mean
     assert (off == 0).mean() >= bound.equal
-
-
-def similarity(a: np.ndarray, b: np.ndarray) -> float:
-    """SSIM of two images of grey levels, 11 x 11 Gaussian of 1.5 pixels, as published in 2004."""
-
-    def local(image: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(image, (11, 11), 1.5)
-
-    a, b = a.astype(float), b.astype(float)
-    mean_a, mean_b = local(a), local(b)
-    spread_a, spread_b = local(a * a) - mean_a**2, local(b * b) - mean_b**2
-    joint = local(a * b) - mean_a * mean_b
-    brightness = (2 * mean_a * mean_b + 6.5025) / (mean_a**2 + mean_b**2 + 6.5025)
-    return float((brightness * (2 * joint + 58.5225) / (spread_a + spread_b + 58.5225)).mean())
 
 
 def test_every_engine_is_under_test() -> None:
