@@ -73,10 +73,7 @@ class StreamfuseS(nn.Module):
         return full[:, :4] * thermal + full[:, 4:8] * visible + full[:, 8:]
 
     def _start_as_choice(self) -> None:
-        """Before training: somewhat more than half of either brightness, the livelier detail, nothing added.
-
-        From there a few hundred steps reach what takes thousands from an average.
-        """
+        """Before training: somewhat more than half of either brightness, the livelier detail, nothing added."""
         nn.init.normal_(self.head.weight, std=0.01)
         assert self.head.bias is not None
         with torch.no_grad():
