@@ -5,7 +5,6 @@ Progress and tables go to stderr; with --json the last line on stdout is one JSO
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from streamfuse.calibrate.commands import app as calibrate
 from streamfuse.errors import StreamfuseError
+from streamfuse.terminal import Json, console, finish, say_error
 
 app = typer.Typer(
     help="Thermal and RGB camera streams in, one fused and time-stamped image stream out.",
@@ -27,9 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True, soft_wrap=True)
+app.add_typer(calibrate, name="calibrate")
 
-Json = Annotated[bool, typer.Option("--json", help="One machine-readable JSON object as the last line on stdout.")]
 Data = Annotated[Path | None, typer.Option(help="Folder that holds the data sets; else as the file says.")]
 Seconds = Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds.")]
 
@@ -357,19 +355,6 @@ def stopping() -> Generator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def finish(told: dict[str, Any], as_json: bool) -> None:
-    """The last line, and exit code 1 where the report carries an error."""
-    if as_json:
-        typer.echo(json.dumps(told, default=str))
-    if told.get("error"):
-        say_error(told["error"])
-        raise typer.Exit(1)
-
-
-def say_error(text: str) -> None:
-    console.print(f"[red]error:[/] {escape(text)}", highlight=False)
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ HOMES = {  # a heavy library -> the only places that may import it
     "nncf": {"fuse"},
     "onnx": {"fuse"},
     "torch": {"fuse", "models", "training", "evaluation", "doctor", "bench", "roofline"},
-    "matplotlib": {"evaluation", "bench", "roofline"},
+    "matplotlib": {"evaluation", "bench", "roofline", "calibrate"},
     "av": {"sources"},
     "zmq": {"publish", "subscribe", "sockets", "outbox", "doctor", "bench"},
-    "typer": {"__main__"},
+    "typer": {"__main__", "calibrate", "terminal"},
     "gi": {"sources", "doctor"},
     "yaml": {"yamlfile"},
 }
@@ -63,6 +63,11 @@ def test_a_stage_knows_nothing_of_threads_sockets_and_what_is_around_it(stage):
 def test_the_runtime_never_imports_training():
     runtime = [path for path in FILES if place(path) not in {"training", "__main__"}]
     assert not [str(path) for path in runtime if any(name.startswith("streamfuse.training") for name in imports(path))]
+
+
+def test_the_pipeline_knows_calibration_by_its_rig_files_only():
+    others = [path for path in FILES if place(path) not in {"calibrate", "__main__"}]
+    assert not [str(path) for path in others if any(name.startswith("streamfuse.calibrate") for name in imports(path))]
 
 
 def test_no_module_is_named_for_nothing():

@@ -1,0 +1,10 @@
+"""`streamfuse calibrate ...`: the commands, in the order in which they are needed."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    help="From two cameras to a rig file: targets, detection, lenses and rig, clock delay, first alignment.",
+    no_args_is_help=True,
+)

@@ -1,0 +1,27 @@
+"""What every command shares: the console on stderr, the --json option, and how a command ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+console = Console(stderr=True, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One machine-readable JSON object as the last line on stdout.")]
+
+
+def finish(told: dict[str, Any], as_json: bool) -> None:
+    """The last line, and exit code 1 where the report carries an error."""
+    if as_json:
+        typer.echo(json.dumps(told, default=str))
+    if told.get("error"):
+        say_error(told["error"])
+        raise typer.Exit(1)
+
+
+def say_error(text: str) -> None:
+    console.print(f"[red]error:[/] {escape(text)}", highlight=False)
