@@ -7,11 +7,16 @@ Convention: pixel centres at integers, x right, y down, z forward; a ray is (X/Z
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, Field, PositiveInt, field_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationInfo, field_validator
 
-from streamfuse.distortion import Bools, Coefficients, Floats, distort, fold_radius, undistort, unfolded
+from streamfuse import distortion as opencv
+from streamfuse import fisheye
+from streamfuse.distortion import Bools, Coefficients, Floats
 
 PixelSize = tuple[PositiveInt, PositiveInt]
 Row3 = tuple[float, float, float]
@@ -21,20 +26,28 @@ ROTATION_TOLERANCE = 1e-5
 
 
 class Lens(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Pinhole intrinsics in pixels and distortion in OpenCV's order: k1 k2 p1 p2 [k3 [k4 k5 k6]]."""
+    """Intrinsics in pixels, and distortion.
+
+    model "opencv": pinhole, distortion in OpenCV's order: k1 k2 p1 p2 [k3 [k4 k5 k6]]. "fisheye": equidistant after
+    Kannala and Brandt, k1 k2 k3 k4 as in OpenCV's fisheye module; it sees at most the half space in front of it.
+    """
 
     size: PixelSize
+    model: Literal["opencv", "fisheye"] = "opencv"
     fx: float = Field(gt=0)
     fy: float = Field(gt=0)
     cx: float
     cy: float
-    distortion: tuple[float, ...] = ()
+    distortion: tuple[float, ...] = Field(default=(), validate_default=True)
 
     @field_validator("distortion")
     @classmethod
-    def _known_count(cls, distortion: tuple[float, ...]) -> tuple[float, ...]:
-        if len(distortion) not in (0, 4, 5, 8):
-            raise ValueError(f"0, 4, 5 or 8 coefficients (k1 k2 p1 p2 k3 k4 k5 k6), found {len(distortion)}")
+    def _known_count(cls, distortion: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        found = len(distortion)
+        if info.data.get("model") == "fisheye" and found != 4:
+            raise ValueError(f"4 coefficients of a fisheye lens (k1 k2 k3 k4), found {found}")
+        if info.data.get("model") == "opencv" and found not in (0, 4, 5, 8):
+            raise ValueError(f"0, 4, 5 or 8 coefficients (k1 k2 p1 p2 k3 k4 k5 k6), found {found}")
         return distortion
 
     @property
@@ -44,8 +57,8 @@ class Lens(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @property
     def fold_radius(self) -> float:
-        """Ray length up to which the radial distortion can be trusted (see `distortion`)."""
-        return fold_radius(self._coefficients)
+        """Ray length up to which the radial distortion can be trusted (see `distortion`, `fisheye`)."""
+        return self._model.fold_radius(self._coefficients)
 
     def project(self, points: ArrayLike) -> tuple[Floats, Bools]:
         """Points (... 3, in metres or any other scale) to pixels (... 2), and where that is valid.
@@ -57,18 +70,18 @@ class Lens(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         in_front = points[..., 2] > 0
         depth = np.where(in_front, points[..., 2], 1.0)
         rays = np.stack([points[..., 0] / depth, points[..., 1] / depth])
-        if not any(self.distortion):
+        if self._undistorted:
             return self._pixels(rays), in_front
-        valid = in_front & unfolded(self._coefficients, rays)
-        return self._pixels(distort(self._coefficients, np.where(valid, rays, 0.0))), valid
+        valid = in_front & self._model.unfolded(self._coefficients, rays)
+        return self._pixels(self._model.distort(self._coefficients, np.where(valid, rays, 0.0))), valid
 
     def rays(self, pixels: ArrayLike) -> tuple[Floats, Bools]:
         """Pixels (... 2) to undistorted rays (... 2), and where one exists; elsewhere the rays are zero."""
         pixels = np.asarray(pixels, dtype=np.float64)
         seen = np.stack([(pixels[..., 0] - self.cx) / self.fx, (pixels[..., 1] - self.cy) / self.fy])
-        if not any(self.distortion):
+        if self._undistorted:
             return np.moveaxis(seen, 0, -1), np.ones(seen.shape[1:], dtype=np.bool_)
-        rays, found = undistort(self._coefficients, seen)
+        rays, found = self._model.undistort(self._coefficients, seen)
         return np.moveaxis(rays, 0, -1), found
 
     def scaled(self, size: tuple[int, int]) -> Lens:
@@ -81,8 +94,17 @@ class Lens(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return np.stack([self.fx * rays[0] + self.cx, self.fy * rays[1] + self.cy], axis=-1)
 
     @property
+    def _model(self) -> ModuleType:
+        return fisheye if self.model == "fisheye" else opencv
+
+    @property
+    def _undistorted(self) -> bool:
+        return self.model == "opencv" and not any(self.distortion)
+
+    @property
     def _coefficients(self) -> Coefficients:
-        return (*self.distortion, *(0.0,) * (8 - len(self.distortion)))
+        count = 4 if self.model == "fisheye" else 8
+        return (*self.distortion, *(0.0,) * (count - len(self.distortion)))
 
 
 class Pose(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

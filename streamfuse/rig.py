@@ -1,7 +1,8 @@
 """Rig: how the two cameras of one rig see each other, as a calibration measured it; reads and writes rig files.
 
 A full rig has both lenses, `rgb_from_thermal` and a working depth; a planar rig has only a homography (or an affine)
-from thermal pixels to RGB pixels. Knows nothing of frames, maps or how the numbers were measured.
+from thermal pixels to RGB pixels. It keeps what a calibration says about itself, and judges nothing. Knows nothing of
+frames or maps.
 
 Convention: pixel centres at integers, x right, y down; lengths in metres; sizes are (width, height).
 """
@@ -29,12 +30,31 @@ from streamfuse.frames import Size
 from streamfuse.lens import Floats, Lens, Matrix3, PixelSize, Pose
 from streamfuse.yamlfile import read_yaml, write_yaml
 
-__all__ = ["Lens", "Pose", "Rig"]
+__all__ = ["Calibration", "Lens", "Pose", "Rig"]
 
-REMARKS = {"name", "made_on", "notes"}
+REMARKS = {"name", "made_on", "notes", "provisional", "calibration"}
 """Fields that change no output; they do not count for the content hash."""
 UNSTATED = (0, 0)
 SINGULAR = 1e12  # condition number; a plain pixel-to-pixel matrix stays below 1e8
+
+
+class Calibration(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """How a rig was measured and how well: a record for people, which moves no pixel.
+
+    `refused`: the reasons why the rig is provisional. RMS and p95 are pixels of the camera that they name, held-out
+    ones RGB pixels; None = not measured.
+    """
+
+    target: str = ""
+    views: int | None = Field(default=None, ge=0)
+    thermal_rms_px: float | None = Field(default=None, ge=0)
+    rgb_rms_px: float | None = Field(default=None, ge=0)
+    held_out_px: float | None = Field(default=None, ge=0)
+    held_out_p95_px: float | None = Field(default=None, ge=0)
+    thermal_serial: str = ""
+    rgb_serial: str = ""
+    delay_error_ms: float | None = Field(default=None, ge=0)
+    refused: tuple[str, ...] = ()
 
 
 class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -42,6 +62,7 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     `thermal_size` and `rgb_size` are the images the rig was measured on: taken from the lenses of a full rig, stated
     for a planar one. `residual_px` is the RMS distance, in RGB pixels at the working depth, that the calibration left.
+    `provisional`: it was solved, and misses what a rig must reach; `calibration` says by what.
     """
 
     name: str = Field(min_length=1)
@@ -54,6 +75,8 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     working_depth_m: float | None = Field(default=None, gt=0, allow_inf_nan=True)
     thermal_delay_ms: float = 0.0
     residual_px: float | None = Field(default=None, ge=0)
+    provisional: bool = False
+    calibration: Calibration | None = None
     made_on: date | None = None
     notes: str = ""
 
@@ -129,7 +152,11 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @property
     def content_hash(self) -> str:
         """12 hex digits over everything that changes an output; formatting, key order and remarks do not count."""
-        content = json.dumps(self.model_dump(exclude=REMARKS), sort_keys=True, separators=(",", ":"))
+        document = self.model_dump(exclude=REMARKS)
+        for lens in (document["thermal"], document["rgb"]):
+            if lens is not None and lens["model"] == "opencv":  # rig files are older than the other model
+                del lens["model"]
+        content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     @classmethod

@@ -22,6 +22,14 @@ DISTORTIONS = {
 }
 
 
+FISHEYES = {
+    "equidistant": (0.0, 0.0, 0.0, 0.0),
+    "mild": (0.05, -0.01, 0.003, -0.0005),
+    "strong": (-0.08, 0.02, -0.006, 0.001),
+}
+WIDE = Lens(size=(640, 480), model="fisheye", fx=230, fy=232, cx=321, cy=238, distortion=FISHEYES["mild"])
+
+
 def lens_with(distortion: tuple[float, ...]) -> Lens:
     return PLAIN.model_copy(update={"distortion": distortion})
 
@@ -139,3 +147,87 @@ def test_any_ray_inside_the_fold_is_found_again(k1: float, k2: float, p1: float,
     again, found = lens.rays(pixels[valid])
     assert found.all()
     np.testing.assert_allclose(again, rays[valid], atol=1e-5)
+
+
+def fisheye_with(distortion: tuple[float, ...]) -> Lens:
+    return WIDE.model_copy(update={"distortion": distortion})
+
+
+@pytest.mark.parametrize("distortion", FISHEYES.values(), ids=FISHEYES)
+def test_fisheye_agrees_with_opencv_both_ways(distortion: tuple[float, ...]) -> None:
+    lens = fisheye_with(distortion)
+    points = np.random.default_rng(1).uniform([-8, -6, 0.5], [8, 6, 9], (300, 3))
+    expected, _ = cv2.fisheye.projectPoints(
+        points[:, None], np.zeros(3), np.zeros(3), lens.matrix, np.array(distortion)
+    )
+    pixels, valid = lens.project(points)
+    assert valid.all()
+    np.testing.assert_allclose(pixels, expected[:, 0], atol=1e-9)
+    near = np.linalg.norm(points[:, :2] / points[:, 2:], axis=1) < 3  # OpenCV's own way back stops short farther out
+    back = cv2.fisheye.undistortPoints(expected[near], lens.matrix, np.array(distortion))[:, 0]
+    rays, found = lens.rays(pixels[near])
+    assert found.all()
+    np.testing.assert_allclose(rays, back, atol=1e-5)
+    np.testing.assert_allclose(rays, points[near, :2] / points[near, 2:], atol=1e-9)
+
+
+@pytest.mark.parametrize("distortion", FISHEYES.values(), ids=FISHEYES)
+def test_fisheye_there_and_back_is_the_identity(distortion: tuple[float, ...]) -> None:
+    lens = fisheye_with(distortion)
+    pixels = image_pixels(lens)
+    rays, found = lens.rays(pixels)
+    again, valid = lens.project(np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1) * 12.5)
+    assert found.mean() > 0.8  # the corners look sideways or behind
+    assert valid[found].all()
+    np.testing.assert_allclose(again[found], pixels[found], atol=1e-8)
+    assert (rays[~found] == 0).all()
+
+
+def test_fisheye_sees_nothing_beside_and_behind_it() -> None:
+    pixels, valid = WIDE.project([[0, 0, 1], [50, 0, 1], [1, 0, 0], [0.1, 0, -1]])
+    assert valid.tolist() == [True, True, False, False]
+    assert np.isfinite(pixels).all()
+    straight = fisheye_with((0.0, 0.0, 0.0, 0.0))
+    edge = straight.cx + straight.fx * np.pi / 2
+    _, found = straight.rays([[edge - 0.01, straight.cy], [edge + 0.01, straight.cy]])
+    assert found.tolist() == [True, False]
+
+
+def test_fisheye_ends_at_its_fold() -> None:
+    # d/da of a (1 + k1 a^2) = 0 at a = 1 / sqrt(-3 k1)
+    lens = fisheye_with((-0.5, 0.0, 0.0, 0.0))
+    angle = 1 / math.sqrt(1.5)
+    assert lens.fold_radius == pytest.approx(math.tan(angle), rel=1e-12)
+    assert fisheye_with((0.1, 0.0, 0.0, 0.0)).fold_radius == math.inf
+    assert fisheye_with((-0.13, 0.0, 0.0, 0.0)).fold_radius == math.inf  # turns back at 91.7 degrees
+    radii = np.linspace(0, 3, 301)
+    pixels, valid = lens.project(np.stack([radii, 0 * radii, 1 + 0 * radii], axis=-1))
+    assert (valid == (radii < lens.fold_radius)).all()
+    assert (np.diff(pixels[valid, 0]) > 0).all()
+    outermost = lens.cx + lens.fx * angle * (1 - 0.5 * angle**2)
+    _, found = lens.rays([[outermost - 0.01, lens.cy], [outermost + 0.01, lens.cy]])
+    assert found.tolist() == [True, False]
+
+
+@settings(max_examples=60)
+@given(
+    k1=st.floats(-0.5, 0.5), k2=st.floats(-0.2, 0.2), k3=st.floats(-0.1, 0.1), k4=st.floats(-0.05, 0.05),
+    share=st.floats(0, 0.98),
+)  # fmt: skip
+def test_any_fisheye_ray_inside_the_fold_is_found_again(
+    k1: float, k2: float, k3: float, k4: float, share: float
+) -> None:
+    lens = fisheye_with((k1, k2, k3, k4))
+    radius = math.tan(share * math.atan(lens.fold_radius))
+    angle = np.linspace(0, 2 * np.pi, 13)
+    rays = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    pixels, valid = lens.project(np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1))
+    assert valid.all()
+    again, found = lens.rays(pixels)
+    assert found.all()
+    np.testing.assert_allclose(again, rays, atol=1e-6 * (1 + radius**2))
+
+
+def test_scaled_fisheye_sees_the_same_rays() -> None:
+    corner = np.array([[40.0, 60.0], [600.0, 400.0]])
+    np.testing.assert_allclose(WIDE.scaled((1280, 960)).rays(2 * corner + 0.5)[0], WIDE.rays(corner)[0], atol=1e-12)

@@ -101,8 +101,28 @@ def test_hash_ignores_formatting_and_remarks_but_no_number(tmp_path: Path) -> No
     assert set(rig.content_hash) <= set("0123456789abcdef")
 
 
-def test_hash_is_the_same_in_every_run() -> None:
+def test_hash_is_the_same_in_every_run_and_since_the_first_rig_files() -> None:
     assert Rig.model_validate(PLANAR).content_hash == "df47f9726a4c"
+    assert Rig.load(RIGS / "synthetic.yaml").content_hash == "fe4f34825aac"
+
+
+def test_record_of_a_calibration_survives_and_does_not_count_for_the_hash(tmp_path: Path) -> None:
+    record = {"target": "board", "views": 17, "held_out_px": 0.7, "delay_error_ms": 0.4, "refused": ["a", "b"]}
+    rig = Rig.model_validate({**FULL, "provisional": True, "calibration": record})
+    rig.save(tmp_path / "rig.yaml")
+    assert Rig.load(tmp_path / "rig.yaml") == rig
+    assert rig.calibration is not None
+    assert (rig.calibration.refused, rig.calibration.thermal_rms_px) == (("a", "b"), None)
+    assert rig.content_hash == Rig.model_validate(FULL).content_hash
+    assert "thermal_rms_px" not in (tmp_path / "rig.yaml").read_text()
+
+
+def test_fisheye_lens_counts_for_the_hash_and_survives(tmp_path: Path) -> None:
+    numbers = {**LENS, "distortion": [0.01, 0.002, 0, 0]}
+    rig = Rig.model_validate({**FULL, "thermal": {**numbers, "model": "fisheye"}})
+    rig.save(tmp_path / "rig.yaml")
+    assert Rig.load(tmp_path / "rig.yaml") == rig
+    assert rig.content_hash != Rig.model_validate({**FULL, "thermal": numbers}).content_hash
 
 
 def test_affine_is_a_homography_with_a_plain_last_row() -> None:
@@ -166,6 +186,9 @@ def without(document: dict[str, Any], key: str) -> dict[str, Any]:
         ({**FULL, "thermal": {**LENS, "size": [0, 256]}}, ["`thermal.size.0` = 0: input should be greater than 0"]),
         ({**FULL, "thermal": without(LENS, "cy")}, ["`thermal.cy` is missing"]),
         ({**FULL, "thermal": {**LENS, "distortion": [0.1]}}, ["`thermal.distortion`: 0, 4, 5 or 8", "found 1"]),
+        ({**FULL, "thermal": {**LENS, "model": "fisheye"}}, ["`thermal.distortion`: 4 coefficients", "found 0"]),
+        ({**FULL, "thermal": {**LENS, "model": "fish"}}, ["`thermal.model` = 'fish': input should be 'opencv' or"]),
+        ({**FULL, "calibration": {"view": 3}}, ["unknown key `calibration.view`", "did you mean `views`?"]),
         ({**FULL, "thermal_size": [640, 512]}, ["`thermal_size`: 640x512, but thermal.size is 320x256; leave"]),
         ({**FULL, "working_depth_m": -1}, ["`working_depth_m` = -1: input should be greater than 0"]),
         ({**FULL, "working_depth_m": math.nan}, ["`working_depth_m` = nan"]),
