@@ -332,3 +332,27 @@ def test_synthetic_rig_covers_what_its_picture_needs() -> None:
     assert warp.valid.mean() > 0.95
     middle = thermal_from_rgb(Rig.load(SYNTHETIC), np.array([640.0, 360.0]), 25.0)[0]
     np.testing.assert_allclose(middle, [152, 127], atol=4)
+
+
+def test_fisheye_rig_maps_as_opencv_projects() -> None:
+    thermal = Lens(
+        size=(160, 128), model="fisheye", fx=62, fy=62.4, cx=80.6, cy=63.2, distortion=(0.04, -0.01, 0.002, -0.0004)
+    )
+    rgb = Lens(
+        size=(320, 180), model="fisheye", fx=120, fy=121, cx=161.3, cy=88.9, distortion=(-0.03, 0.01, -0.004, 0.0007)
+    )
+    rig = full_rig(thermal=thermal, rgb=rgb)
+    warp = warp_of(rig, depth_m=12.0)
+    points = np.random.default_rng(3).uniform([-14, -8, 12], [14, 8, 12], (200, 3))
+    turned = (points - rig.rgb_from_thermal.translation_vector) @ rig.rgb_from_thermal.rotation_matrix
+    none = np.zeros(3)
+    in_rgb, in_thermal = (
+        cv2.fisheye.projectPoints(seen[:, None], none, none, lens.matrix, np.array(lens.distortion))[0][:, 0]
+        for seen, lens in ((points, rgb), (turned, thermal))
+    )
+    inside = ((in_thermal > 1) & (in_thermal < np.array(thermal.size) - 2)).all(axis=1)
+    inside &= ((in_rgb > 1) & (in_rgb < np.array(rgb.size) - 2)).all(axis=1)
+    read = cv2.remap(warp.thermal_from_output, in_rgb[inside].astype(np.float32)[None], None, cv2.INTER_LINEAR)[0]
+    assert inside.sum() > 100
+    np.testing.assert_allclose(read, in_thermal[inside], atol=0.02)  # linear between the map's pixels
+    assert warp.valid[90, 160]
