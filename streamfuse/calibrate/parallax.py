@@ -22,10 +22,10 @@ from streamfuse.frames import OutputGrid
 from streamfuse.rig import Rig
 from streamfuse.warp import output_grid, thermal_from_rgb
 
-ACROSS, DOWN = 33, 25
+ACROSS, DOWN = 21, 15
 """Points of the output grid at which the error is looked at."""
 NEAREST_M = 0.05
-BISECTIONS = 50
+BISECTIONS = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from streamfuse.calibrate.commands.report import report
+
 app = typer.Typer(
     help="From two cameras to a rig file: targets, detection, lenses and rig, clock delay, first alignment.",
     no_args_is_help=True,
 )
+app.command()(report)
