@@ -298,12 +298,20 @@ def subscribe(
     seconds: Seconds = None,
     save: Annotated[Path | None, typer.Option(help="Write every received frame as PNG into this folder.")] = None,
     pull: Annotated[bool, typer.Option(help="The publisher runs in the loss-free mode (publish.mode: push).")] = False,
+    server_key: Annotated[
+        Path | None, typer.Option(help="Public key file of a publisher that encrypts, e.g. keys/publisher.key.")
+    ] = None,
+    client_key: Annotated[
+        Path | None, typer.Option(help="Your own secret key file; without one keys are made for this once.")
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No line per second, only the summary.")] = False,
     as_json: Json = False,
 ) -> None:
     """Receive a published stream: print rates, ages and states once a second, and a summary when it ends."""
+    from streamfuse.curve import reader_keys
     from streamfuse.listen import listen
 
+    curve = reader_keys(server_key, client_key)
     with stopping() as stop:
         told = listen(
             endpoint,
@@ -314,8 +322,23 @@ def subscribe(
             mode="pull" if pull else "sub",
             stop=stop,
             console=None if quiet else console,
+            curve=curve,
         )
     finish(told, as_json)
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go; made if missing.")],
+    reader: Annotated[str, typer.Option(help="Name of the reader; run again with another for one more.")] = "reader",
+    as_json: Json = False,
+) -> None:
+    """Make the keys with which a publisher encrypts and knows its readers; nothing is overwritten."""
+    from streamfuse.keys import explained, make_keys
+
+    files = make_keys(folder, reader)
+    console.print(explained(files), markup=False, highlight=False)
+    finish({name: str(path) for name, path in files.items()}, as_json)
 
 
 @app.command()

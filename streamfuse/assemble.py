@@ -12,14 +12,15 @@ from streamfuse.capture import Capture, InOrder, Policy
 from streamfuse.clock import ReplayClock
 from streamfuse.config import (
     CameraConfig,
+    CurveConfig,
     LiveConfig,
     MatchConfig,
-    PublishConfig,
     RecordingConfig,
     RunConfig,
     SyntheticConfig,
 )
 from streamfuse.config import resolve as resolve_in
+from streamfuse.curve import PublisherKeys
 from streamfuse.frames import Modality
 from streamfuse.publish import Dropped, Publisher, Sent
 from streamfuse.register import Registrar
@@ -171,7 +172,8 @@ def open_fusion(config: RunConfig) -> Fuser:
     return open_fuser(**asked, tone=tone)
 
 
-def open_publisher(publish: PublishConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_dropped: Dropped) -> Publisher:
+def open_publisher(config: RunConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_dropped: Dropped) -> Publisher:
+    publish = config.publish
     return Publisher(
         publish.endpoint,
         rig=rig.name,
@@ -179,6 +181,12 @@ def open_publisher(publish: PublishConfig, rig: Rig, fuser: Fuser, on_sent: Sent
         codec=publish.codec,
         jpeg_quality=publish.jpeg_quality,
         mode=publish.mode,
+        curve=open_keys(config, publish.curve) if publish.curve else None,
         on_sent=on_sent,
         on_dropped=on_dropped,
     )
+
+
+def open_keys(config: RunConfig, curve: CurveConfig) -> PublisherKeys:
+    clients = "any" if curve.clients == "any" else resolve_in(config, curve.clients)
+    return PublisherKeys(resolve_in(config, curve.secret_key_file), clients)

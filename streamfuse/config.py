@@ -116,8 +116,16 @@ class FuseConfig(Section):
     threads: Annotated[int, Field(ge=1, le=64)] = 1
 
 
+class CurveConfig(Section):
+    """Encryption with the keys that `streamfuse keys` makes."""
+
+    secret_key_file: str  # the publisher's
+    clients: str  # folder or file of the public keys that may read; `any`: whoever knows the publisher's key
+
+
 class PublishConfig(Section):
     endpoint: str = "tcp://127.0.0.1:5555"
+    curve: CurveConfig | None = None  # a public endpoint (tcp://*:5555) needs it
     codec: Literal["raw", "jpeg"] = "raw"
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     mode: Literal["pub", "push"] = "pub"  # push: loss-free, waits for the consumer (scoring)

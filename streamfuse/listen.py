@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from streamfuse.clock import now_ns
+from streamfuse.curve import ReaderKeys
 from streamfuse.frames import FusedFrame, Stamps
 from streamfuse.report import timings
 from streamfuse.subscribe import Subscriber, age_ns
@@ -63,13 +64,14 @@ def listen(
     mode: str,
     stop: threading.Event,
     console: Console | None,
+    curve: ReaderKeys | None = None,
 ) -> dict[str, Any]:
     """Receive until the publisher says goodbye, a limit, or `stop`; counts and latency as a dictionary.
 
     Latency is measured only for frames of this machine, whose clock it is. Raises UserError for a bad endpoint.
     """
     tally = _Tally()
-    with Subscriber(endpoint, stream=stream, mode=mode, timeout_s=None) as subscriber:
+    with Subscriber(endpoint, stream=stream, mode=mode, timeout_s=None, curve=curve) as subscriber:
         with _closed_in_time(subscriber, stop, seconds, console):
             for frame in subscriber.every():
                 tally.add(frame)
@@ -90,6 +92,7 @@ def _told(tally: _Tally, subscriber: Subscriber, stream: str) -> dict[str, Any]:
         "lost": subscriber.lost,
         "skipped": subscriber.skipped,
         "refused": subscriber.refused,
+        "trouble": subscriber.trouble,
         "states": dict(tally.states),
         "latency_ms": dict(timed.latency_ms),
         "stages_ms": {stage: dict(row) for stage, row in timed.stages_ms.items()},
@@ -110,7 +113,10 @@ def _closed_in_time(
         while not over.is_set() and not stop.wait(0.1):
             waited_s = (now_ns() - began_ns) / 1e9
             if console and not hinted and waited_s > HINT_S and not subscriber.connected:
-                console.print(f"nothing heard from {subscriber.endpoint} yet; is a publisher bound there?")
+                hint = (
+                    subscriber.trouble or f"nothing heard from {subscriber.endpoint} yet; is a publisher bound there?"
+                )
+                console.print(hint, markup=False, highlight=False)
                 hinted = True
             if seconds is not None and waited_s >= seconds:
                 break

@@ -166,7 +166,7 @@ def run(
         registrar = assemble.open_registrar(config, found, rig, thermal, rgb)
         fuser = opened.enter_context((fusion or assemble.open_fusion)(config))
         fuser.prepare(registrar.warp)
-        open_sink = sink or functools.partial(assemble.open_publisher, config.publish, rig, fuser)
+        open_sink = sink or functools.partial(assemble.open_publisher, config, rig, fuser)
         flow = _Flow(
             intake=intake,
             matcher=assemble.open_matcher(config.match, rig, thermal, rgb),

@@ -18,6 +18,7 @@ import zmq
 
 from streamfuse.audience import Audience, OneReader
 from streamfuse.clock import boot_id, now_ns, wall_from_monotonic_ns
+from streamfuse.curve import Doorkeeper, PublisherKeys
 from streamfuse.errors import StreamfuseError, UserError, WireError
 from streamfuse.frames import FusedFrame, Reason
 from streamfuse.outbox import BoundedQueue, NewestSlots, Outbox
@@ -51,7 +52,8 @@ Dropped = Callable[[FusedFrame, Reason], None]
 class Publisher:
     """Publishes frames as `sf/1`; a context manager, bound as soon as it is made.
 
-    Raises UserError when the endpoint is in use, malformed or public, or an option is unknown.
+    Raises UserError when the endpoint is in use, malformed or public without keys, or an option is unknown.
+    `curve`: encrypt, and let in those readers only whose keys it names.
     mode "pub": any number of readers; `send` never waits, a frame not yet sent gives way to its successor
     (`on_dropped` with SUPERSEDED), and a reader that lags loses frames without delaying anybody.
     mode "push": one reader, nothing is lost: `send` waits while the reader is behind. `streams` says what it gets.
@@ -69,10 +71,12 @@ class Publisher:
         jpeg_quality: int = JPEG_QUALITY,
         mode: str = "pub",
         streams: frozenset[str] = frozenset({"fused"}),
+        curve: PublisherKeys | None = None,
         on_sent: Sent | None = None,
         on_dropped: Dropped | None = None,
     ) -> None:
-        _check(endpoint, rig, codec, jpeg_quality, mode)
+        _check_reach(endpoint, curve)
+        _check(rig, codec, jpeg_quality, mode)
         self.rig = rig
         self.session = uuid.uuid4().hex[:16]
         self.superseded = 0
@@ -88,7 +92,7 @@ class Publisher:
         self._audience: Audience = Audience(rig) if mode == "pub" else OneReader(rig, streams)
         self._closing = threading.Event()
         self._give_up_ns = 0
-        self._socket, self.endpoint = _bound(mode, endpoint)
+        self._socket, self._doorkeeper, self.endpoint = _bound(mode, endpoint, curve)
         self._peers = Peers(self._socket) if mode == "push" and not endpoint.startswith("inproc") else None
         self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
@@ -266,27 +270,38 @@ class Publisher:
             # ZeroMQ loses what a full reader has not taken in when the connection closes: let the reader hang up.
             self._peers.wait_until_none(self._give_up_ns)
             self._peers.close()
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
         close_socket(self._socket, max(0, (self._give_up_ns - now_ns()) // 1_000_000))
         free_ipc_file(self.endpoint)
 
 
-def _bound(mode: str, endpoint: str) -> tuple[Socket, str]:
+def _bound(mode: str, endpoint: str, curve: PublisherKeys | None) -> tuple[Socket, Doorkeeper | None, str]:
     bound = open_socket(zmq.XPUB if mode == "pub" else zmq.PUSH, endpoint)
+    doorkeeper: Doorkeeper | None = None
     try:
+        doorkeeper = curve.lock(bound, endpoint) if curve else None
         if mode == "pub":
             bound.setsockopt(zmq.XPUB_VERBOSER, 1)
-        return bound, bind(bound, endpoint)
+        return bound, doorkeeper, bind(bound, endpoint)
     except BaseException:
+        if doorkeeper is not None:
+            doorkeeper.close()
         close_socket(bound)
         raise
 
 
-def _check(endpoint: str, rig: str, codec: str, jpeg_quality: int, mode: str) -> None:
-    if not is_local(endpoint):
+def _check_reach(endpoint: str, curve: PublisherKeys | None) -> None:
+    """Beyond this machine with keys only, and over tcp."""
+    if not is_local(endpoint) and (curve is None or not endpoint.startswith("tcp://")):
         raise UserError(
-            f"cannot publish on {endpoint}: other machines could connect, and messages are not encrypted yet; "
-            "publish on tcp://127.0.0.1:PORT or ipc:///tmp/NAME and forward the port over SSH or a VPN"
+            f"cannot publish on {endpoint}: other machines could connect, and messages would not be encrypted; set "
+            "publish.curve with a tcp:// endpoint (`streamfuse keys DIR` makes the keys), or publish on "
+            "tcp://127.0.0.1:PORT or ipc:///tmp/NAME"
         )
+
+
+def _check(rig: str, codec: str, jpeg_quality: int, mode: str) -> None:
     if not rig or "/" in rig or not rig.isprintable() or len(rig.encode()) > 100:
         raise UserError(f"the rig name {rig!r} cannot be a topic; use 1 to 100 printable characters without /")
     for name, value, allowed in (("codec", codec, CODECS), ("mode", mode, tuple(LINGER_S))):

@@ -1,6 +1,6 @@
 """Where a socket may bind and how it is woken: endpoint rules, stale ipc files, errors with their remedy.
 
-It knows nothing of messages. Loopback, ipc and inproc are local; everything else is public and refused without keys.
+It knows nothing of messages. Loopback, ipc and inproc are local; everything else is public and takes keys (`curve.py`).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import struct
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -70,10 +71,8 @@ class Peers:
 
     @property
     def count(self) -> int:
-        from zmq.utils.monitor import recv_monitor_message  # loads asyncio, which no reader needs
-
         while self._events.poll(0):
-            joined = recv_monitor_message(self._events)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            joined = monitor_event(self._events) == zmq.EVENT_HANDSHAKE_SUCCEEDED
             self._count = max(0, self._count + (1 if joined else -1))
         return self._count
 
@@ -84,6 +83,12 @@ class Peers:
     def close(self) -> None:
         self._watched.disable_monitor()
         self._events.close(linger=0)
+
+
+def monitor_event(events: Socket) -> int:
+    """The next event of a monitor (its message: uint16 event, uint32 value); pyzmq's own reader loads asyncio."""
+    event: int = struct.unpack_from("=H", events.recv_multipart()[0])[0]
+    return event
 
 
 def open_socket(kind: int, endpoint: str) -> Socket:

@@ -17,8 +17,10 @@ from typing import Any, cast
 import zmq
 
 from streamfuse.clock import boot_id, now_ns, wall_from_monotonic_ns
+from streamfuse.curve import ReaderKeys
 from streamfuse.errors import StreamfuseError, UserError, WireError
 from streamfuse.frames import FusedFrame
+from streamfuse.handshakes import Handshakes
 from streamfuse.sockets import HIGH_WATER_MARK, Socket, Waker, close_socket, connect, open_socket
 from streamfuse.wire import PREFIX, RECORDS, Bye, Info, Record, decode, split_topic, topic
 
@@ -42,6 +44,7 @@ class Subscriber:
 
     It may be made before its publisher and outlives restarts of it. `rig` "" means the rig that is heard first.
     mode "sub" follows a live stream; mode "pull" reads one session of a publisher in mode "push" and loses nothing.
+    `curve`: the keys for a publisher that encrypts. `trouble` says why a publisher that answers does not let it in.
 
     Counts: `lost` frames never arrived (gaps in `sequence`, per session), `skipped` ones arrived and gave way to newer
     ones, `stale` ones were older than `max_age_s` when asked for, `refused` messages were malformed (the first is
@@ -57,6 +60,7 @@ class Subscriber:
         mode: str = "sub",
         max_age_s: float | None = None,
         timeout_s: float | None = 5.0,
+        curve: ReaderKeys | None = None,
     ) -> None:
         if mode not in MODES:
             raise UserError(f"mode {mode!r} is unknown; use one of {', '.join(MODES)}")
@@ -75,7 +79,8 @@ class Subscriber:
         self._heard = False
         self._failure: StreamfuseError | None = None
         self._closing = threading.Event()
-        self._socket = _connected(mode, endpoint, self._topics(rig) if rig else [PREFIX.encode()])
+        topics = self._topics(rig) if rig else [PREFIX.encode()]
+        self._socket, self._handshakes = _connected(mode, endpoint, topics, curve)
         self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="subscribe", daemon=True)
         self._thread.start()
@@ -92,6 +97,11 @@ class Subscriber:
     def connected(self) -> bool:
         """Something was heard within the last 3 s (heartbeats come every second) and it was not `bye`."""
         return self._heard and not self._ended and now_ns() - self._heard_ns < SILENT_S * 1e9
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the publisher does not let this reader in, once that has lasted for 2 s; None while nothing says so."""
+        return self._handshakes.trouble if self._handshakes else None
 
     def latest(self, timeout_s: float | None = None) -> FusedFrame | None:
         """The newest frame not returned before, waiting up to `timeout_s` for it (default: the subscriber's)."""
@@ -162,18 +172,30 @@ class Subscriber:
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
+        if self._handshakes:
+            poller.register(self._handshakes.events, zmq.POLLIN)
         with self._waker:
             poller.register(self._waker.fd, zmq.POLLIN)
             try:
                 while not self._closing.is_set():
-                    poller.poll()
+                    self._wait(poller)
                     with suppress(zmq.Again):
                         while not self._closing.is_set():
                             self._receive(self._socket.recv_multipart(zmq.NOBLOCK, copy=False))
             except Exception as error:
                 self._fail(StreamfuseError(f"reading {self.endpoint} stopped: {error!r}"), error)
             finally:
+                if self._handshakes:
+                    self._handshakes.close()
                 close_socket(self._socket)
+
+    def _wait(self, poller: zmq.Poller) -> None:
+        """For a message, the waker, or news of the handshake."""
+        if self._handshakes is None:
+            poller.poll()
+        else:
+            poller.poll(self._handshakes.patience_ms)
+            self._handshakes.note()
 
     def _receive(self, parts: Sequence[zmq.Frame]) -> None:
         try:
@@ -242,14 +264,24 @@ class Subscriber:
         return [topic(rig, name) for name in self._names]
 
 
-def _connected(mode: str, endpoint: str, topics: Sequence[bytes]) -> Socket:
+def _connected(
+    mode: str, endpoint: str, topics: Sequence[bytes], curve: ReaderKeys | None
+) -> tuple[Socket, Handshakes | None]:
+    """The socket, and who follows its handshakes (inproc has none)."""
     opened = open_socket(zmq.SUB if mode == "sub" else zmq.PULL, endpoint)
+    handshakes: Handshakes | None = None
     try:
+        if curve is not None:
+            curve.lock(opened, endpoint)
         if mode == "sub":
             for prefix in topics:
                 opened.setsockopt(zmq.SUBSCRIBE, prefix)
+        if not endpoint.startswith("inproc://"):
+            handshakes = Handshakes(opened, endpoint, encrypted=curve is not None)
         connect(opened, endpoint)
     except BaseException:
+        if handshakes is not None:
+            handshakes.close()
         close_socket(opened)
         raise
-    return opened
+    return opened, handshakes

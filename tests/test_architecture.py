@@ -18,7 +18,7 @@ HOMES = {  # a heavy library -> the only places that may import it
     "torch": {"fuse", "models", "training", "evaluation", "doctor", "bench", "roofline"},
     "matplotlib": {"evaluation", "bench", "roofline", "calibrate"},
     "av": {"sources"},
-    "zmq": {"publish", "subscribe", "sockets", "outbox", "doctor", "bench"},
+    "zmq": {"publish", "subscribe", "sockets", "outbox", "keys", "curve", "handshakes", "doctor", "bench"},
     "typer": {"__main__", "calibrate", "terminal"},
     "gi": {"sources", "doctor"},
     "yaml": {"yamlfile"},

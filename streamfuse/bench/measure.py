@@ -54,7 +54,7 @@ class Bench:
     depths: list[int] = field(default_factory=list[int])
     engines: list[str] = field(default_factory=list[str])
     sent: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
-    publish: PublishConfig = field(default_factory=PublishConfig)
+    config: RunConfig | None = None
 
     @property
     def warm_ns(self) -> int:
@@ -74,6 +74,7 @@ class Bench:
     def open_sink(self, on_sent: Sent, on_dropped: Dropped) -> Sink:
         """The cell's publisher, or a thread; what is sent is noted beside."""
         assert self.fuser is not None, "the Fuser is opened before the sink"
+        assert self.config is not None, "the config is made before the run"
 
         def noted(frame: FusedFrame) -> None:
             self.sent.append(row_of(frame))
@@ -81,7 +82,7 @@ class Bench:
 
         if self.cell.transport == "thread":
             return ThreadSink(noted, on_dropped)
-        return assemble.open_publisher(self.publish, self.offered.rig, self.fuser, noted, on_dropped)
+        return assemble.open_publisher(self.config, self.offered.rig, self.fuser, noted, on_dropped)
 
     def note(self, frame: FusedFrame) -> None:
         """How many RGB frames wait behind the one just made, and which engine made it."""
@@ -158,7 +159,7 @@ def _run(bench: Bench) -> tuple[Report, list[Rows]]:
     with TemporaryDirectory(prefix="streamfuse-") as name, Consumers(count, Path(name)) as consumers:
         local = bench.cell.transport == "ipc" and os.name != "nt"
         config = run_config(bench.cell, f"ipc://{name}/bench.sock" if local else "tcp://127.0.0.1:*")
-        bench.publish = config.publish
+        bench.config = config
         report = run(
             config,
             cameras=lambda _: bench.offered.cameras(),
