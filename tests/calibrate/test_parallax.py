@@ -14,12 +14,13 @@ from streamfuse.errors import UserError
 from streamfuse.rig import Lens, Pose, Rig
 from streamfuse.warp import build_warp, output_grid, parallax_px_per_inverse_m, thermal_from_rgb
 
-AGREES_PX = 0.2
-POINTS = 400
+AGREES_PX = 0.05
+"""A quarter of what is promised."""
+POINTS = 150
 
 
 def random_rig(seed: int) -> Rig:
-    """Two different lenses, up to 10 cm and 4 degrees apart, set to 5..40 m."""
+    """Two different lenses, every third RGB one a fisheye, up to 14 cm and some degrees apart, set to 5..40 m."""
     rng = np.random.default_rng(seed)
     thermal = Lens(
         size=(160, 128),
@@ -32,11 +33,12 @@ def random_rig(seed: int) -> Rig:
     focal = rng.uniform(300, 500)
     rgb = Lens(
         size=(400, 300),
+        model="fisheye" if seed % 3 == 2 else "opencv",
         fx=focal,
         fy=focal * 1.002,
         cx=199.5 + rng.normal(0, 5),
         cy=149.5 + rng.normal(0, 5),
-        distortion=(rng.uniform(-0.12, 0.05), rng.uniform(0, 0.04), *rng.normal(0, 5e-4, 2), 0.0),
+        distortion=(rng.uniform(-0.12, 0.05), rng.uniform(0, 0.04), *rng.normal(0, 5e-4, 2)),
     )
     pose = Pose(rotation=rotation(*rng.normal(0, 0.03, 3)), translation=tuple(rng.uniform(-0.1, 0.1, 3) * (1, 1, 0.3)))
     depth_m = float(rng.uniform(5, 40))
@@ -45,7 +47,8 @@ def random_rig(seed: int) -> Rig:
 
 def projected(lens: Lens, points: np.ndarray) -> np.ndarray:
     """OpenCV's projection, so that ours is not compared with itself."""
-    pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), lens.matrix, np.array(lens.distortion))
+    of_model = cv2.fisheye.projectPoints if lens.model == "fisheye" else cv2.projectPoints
+    pixels, _ = of_model(points[:, None], np.zeros(3), np.zeros(3), lens.matrix, np.array(lens.distortion))
     return pixels.reshape(-1, 2)
 
 
@@ -77,7 +80,7 @@ def read(table: np.ndarray, at: np.ndarray) -> np.ndarray:
     return cv2.remap(table, column.reshape(1, 1), row.reshape(1, 1), cv2.INTER_LINEAR)[0, 0].astype(np.float64)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 def test_the_prediction_is_what_a_built_map_does_to_points_at_random_depths(seed):
     rig, rng = random_rig(seed), np.random.default_rng(1000 + seed)
     grid = output_grid(rig.rgb_size)

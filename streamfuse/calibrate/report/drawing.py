@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from streamfuse.frames import Pixels
 
 DPI = 150
-WIDTH_IN = 5.6
+WIDTH_IN = 4.8
 """Of every plot: so wide that its text can still be read on a telephone."""
 
 
@@ -43,7 +43,7 @@ class Drawing:
     title: str
     about: str
     draw: Callable[[Any, Theme], None]
-    height_in: float = 4.2
+    height_in: float = 3.8
 
     def png(self, theme: Theme) -> bytes:
         """The plot as the bytes of a PNG file."""
@@ -67,7 +67,7 @@ def _dress(axes: Any, theme: Theme) -> None:
     axes.set_facecolor(theme.paper)
     axes.grid(color=theme.faint, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=theme.ink, labelsize=8.5)
+    axes.tick_params(colors=theme.ink, labelsize=9)
     axes.xaxis.label.set_color(theme.ink)
     axes.yaxis.label.set_color(theme.ink)
     for side, spine in axes.spines.items():

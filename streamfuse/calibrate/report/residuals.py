@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamfuse.calibrate.report.drawing import Drawing, Theme
+from streamfuse.calibrate.report.drawing import WIDTH_IN, Drawing, Theme
 from streamfuse.calibrate.solve_solution import Residuals, Solution
 from streamfuse.calibrate.views import Floats
 from streamfuse.frames import Size
@@ -47,6 +47,7 @@ def _of_camera(name: str, residuals: Residuals, size: Size) -> list[Drawing]:
             "Found minus predicted. A round cloud about the middle is noise; a cloud off the middle or long in one "
             f"direction is a lens that does not fit. Crosses: {rejected} points that were rejected and do not count.",
             partial(_scatter, name, residuals),
+            4.2,
         ),
         Drawing(
             f"{spoken}: where on the image the errors lie",
@@ -54,12 +55,14 @@ def _of_camera(name: str, residuals: Residuals, size: Size) -> list[Drawing]:
             "part of the image, as much enlarged; where the thick arrows turn or point one way, the lens model is "
             "too simple there.",
             partial(_vectors, name, residuals, size),
+            _height_in(size),
         ),
         Drawing(
             f"{spoken}: where the target was seen",
             "Points in each part of the image. A lens is only known where there were points: an empty corner is "
             "extrapolated.",
             partial(_coverage, name, residuals, size),
+            _height_in(size),
         ),
     ]
 
@@ -116,7 +119,7 @@ def _held_out(held_out: Residuals) -> Drawing:
         f"Points of {views} views that the rig was not solved from, carried from the thermal into the RGB image. This "
         "is the error to expect on a new picture of a flat target.",
         partial(_histogram, held_out),
-        3.4,
+        3.2,
     )
 
 
@@ -126,8 +129,9 @@ def _histogram(held_out: Residuals, axes: Any, theme: Theme) -> None:
     marks = (("RMS", held_out.rms_px, "-"), ("95 %", held_out.percentile_px(95), "--"))
     for label, value, style in marks:
         axes.axvline(value, color=theme.ink, linestyle=style, linewidth=1.4, label=f"{label}: {value:.2f} px")
-    axes.set(xlabel="error, RGB px", ylabel="points")
-    axes.legend(fontsize=8)
+    axes.set(xlabel="error, RGB px", ylabel="points", xlim=(0, None))
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(fontsize=8, loc="upper right")
 
 
 def _per_view(solution: Solution) -> Drawing:
@@ -152,9 +156,9 @@ def _bars(solution: Solution, shown: list[int], axes: Any, theme: Theme) -> None
     ):
         axes.barh(rows + off, [residuals.rms_of_view(view) for view in shown], height=0.38, color=colour, label=label)
     axes.set_yticks(rows, [solution.views[view] for view in shown], fontsize=7.5)
-    axes.set(ylim=(len(shown) - 0.4, -0.6), xlabel="RMS, px")
+    axes.set(ylim=(len(shown) - 0.4, -0.6), xlim=(0, 1.35 * axes.get_xlim()[1]), xlabel="RMS, px")
     axes.grid(visible=False, axis="y")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper right")
 
 
 def _worst_views(solution: Solution) -> list[int]:
@@ -193,6 +197,11 @@ def _enlarged(residuals: Residuals, size: Size) -> float:
     wanted = LONGEST_ARROW * size[0] / max(1e-9, residuals.percentile_px(95))
     power = 10 ** math.floor(math.log10(wanted))
     return power * max(step for step in (1, 2, 5) if step * power <= wanted)
+
+
+def _height_in(size: Size) -> float:
+    """Of a plot of an image: as high as the image is, and its labels."""
+    return 0.85 + (WIDTH_IN - 0.75) * size[1] / size[0]
 
 
 def _image_axes(axes: Any, size: Size) -> None:
