@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from streamfuse.calibrate.commands import exchange
 from streamfuse.calibrate.commands.report import report
 
 app = typer.Typer(
@@ -11,3 +12,5 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command()(report)
+app.command("import")(exchange.import_rig)
+app.command("export")(exchange.export_rig)
