@@ -22,7 +22,7 @@ from streamfuse.config import (
 from streamfuse.config import resolve as resolve_in
 from streamfuse.curve import PublisherKeys
 from streamfuse.frames import Modality
-from streamfuse.publish import Dropped, Publisher, Sent
+from streamfuse.publish import Dropped, Publisher, Sent, SourceStates
 from streamfuse.register import Registrar
 from streamfuse.rig import Rig
 from streamfuse.sources import FrameSource, SourceInfo
@@ -172,7 +172,9 @@ def open_fusion(config: RunConfig) -> Fuser:
     return open_fuser(**asked, tone=tone)
 
 
-def open_publisher(config: RunConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_dropped: Dropped) -> Publisher:
+def open_publisher(
+    config: RunConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_dropped: Dropped, sources: SourceStates | None = None
+) -> Publisher:
     publish = config.publish
     return Publisher(
         publish.endpoint,
@@ -184,6 +186,7 @@ def open_publisher(config: RunConfig, rig: Rig, fuser: Fuser, on_sent: Sent, on_
         curve=open_keys(config, publish.curve) if publish.curve else None,
         on_sent=on_sent,
         on_dropped=on_dropped,
+        sources=sources,
     )
 
 

@@ -6,10 +6,14 @@ It counts and tells; it decides nothing and knows no thread and no clock.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from streamfuse.frames import Modality
 from streamfuse.sources import SourceChange, SourceState
+
+ENDED = "ended"
+"""State of a recording that is through; the others are those of `SourceState`."""
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +28,14 @@ class SourceHealth:
 
 
 class Health:
-    """Takes in the changes of supervised sources. Sources that are not supervised do not appear."""
+    """Takes in the changes of supervised sources; those that are not supervised do not appear in `as_dict`.
+
+    `states`: the state of every source that was heard of, by name; replaced as a whole, so that any thread may read it.
+    """
 
     def __init__(self) -> None:
         self._sources: dict[Modality, SourceHealth] = {}
+        self.states: Mapping[str, str] = {}
         self._left_live_ns: dict[Modality, int] = {}
         self._torn_down: set[Modality] = set()  # since they were live
 
@@ -43,10 +51,22 @@ class Health:
         if change.state is SourceState.FAILED and change.modality in self._left_live_ns:
             self._torn_down.add(change.modality)
         self._sources[change.modality] = after
+        self._state(change.modality, change.state.value)
         self._tell(change, before)
+
+    def note_frame(self, modality: Modality) -> None:
+        """A source that is not supervised says with its first frame only that it is there."""
+        if modality.value not in self.states:
+            self._state(modality, SourceState.LIVE.value)
+
+    def note_end(self, modality: Modality) -> None:
+        self._state(modality, ENDED)
 
     def as_dict(self) -> dict[str, dict[str, str | int | None]]:
         return {modality.value: asdict(health) for modality, health in self._sources.items()}
+
+    def _state(self, modality: Modality, state: str) -> None:
+        self.states = {**self.states, modality.value: state}
 
     def _tell(self, change: SourceChange, before: SourceHealth) -> None:
         name = change.modality.value

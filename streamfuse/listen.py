@@ -21,6 +21,7 @@ from streamfuse.subscribe import Subscriber, age_ns
 KEPT_STAMPS = 100_000
 LINE_NS = 1_000_000_000
 HINT_S = 3.0
+ABSENT = {"connecting", "stalled", "failed"}
 
 
 @dataclass(slots=True)
@@ -47,10 +48,11 @@ class _Tally:
             return None
         fps = self.line_frames * 1e9 / (now - self.line_ns)
         self.line_ns, self.line_frames = now, 0
+        gone = "".join(f"  {name} {state}" for name, state in subscriber.sources.items() if state in ABSENT)
         skew = "-" if frame.skew_ns is None else f"{frame.skew_ns / 1e6:+.1f} ms"
         return (
             f"frame {frame.sequence}  {fps:5.1f} fps  age {age_ns(frame) / 1e6:6.1f} ms  skew {skew}  "
-            f"{frame.state.value}  {frame.engine}/{frame.model}  lost {subscriber.lost}"
+            f"{frame.state.value}  {frame.engine}/{frame.model}  lost {subscriber.lost}{gone}"
         )
 
 

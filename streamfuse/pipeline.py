@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamfuse import assemble
@@ -58,7 +58,7 @@ class _Flow:
     stop: threading.Event
     watch: Callable[[FusedFrame], None]
     paced: bool
-    health: Health = field(default_factory=Health)
+    health: Health
     made: int = 0
     started_ns: int = 0
     started_cpu_ns: int = 0
@@ -85,11 +85,13 @@ class _Flow:
             case None:
                 return self.matcher.advance(now_ns()) if self.paced else []
             case Frame():
+                self.health.note_frame(item.modality)
                 self.frames.enter(item)
                 outcomes = self.matcher.push(item)
                 # Not now: what still waits in the inbox came before now.
                 return outcomes + (self.matcher.advance(item.stamps["captured"]) if self.paced else [])
             case StreamEnd():
+                self.health.note_end(item.modality)
                 return self.matcher.end(item.modality)
             case DroppedFrame():
                 self.frames.enter(item)
@@ -157,7 +159,7 @@ def run(
     `watch` is called with every output. Raises UserError before anything flows; a part that breaks later ends the run,
     and the report says so in `error`.
     """
-    outputs, stamps = OutputLedger(), deque[Stamps](maxlen=KEPT_STAMPS)
+    outputs, stamps, health = OutputLedger(), deque[Stamps](maxlen=KEPT_STAMPS), Health()
     with ExitStack() as opened:
         found = (cameras or assemble.open_cameras)(config)
         intake = opened.enter_context(assemble.open_intake(config, found))
@@ -166,19 +168,20 @@ def run(
         registrar = assemble.open_registrar(config, found, rig, thermal, rgb)
         fuser = opened.enter_context((fusion or assemble.open_fusion)(config))
         fuser.prepare(registrar.warp)
-        open_sink = sink or functools.partial(assemble.open_publisher, config, rig, fuser)
+        publisher = functools.partial(assemble.open_publisher, config, rig, fuser, sources=lambda: health.states)
         flow = _Flow(
             intake=intake,
             matcher=assemble.open_matcher(config.match, rig, thermal, rgb),
             registrar=registrar,
             fuser=fuser,
-            sink=open_sink(*_recorders(outputs, stamps)),
+            sink=(sink or publisher)(*_recorders(outputs, stamps)),
             frames=opened.enter_context(FrameLedger(resolve(config, config.ledger) if config.ledger else None)),
             outputs=outputs,
             limits=limits or Limits(),
             stop=stop or threading.Event(),
             watch=watch,
             paced=found.paced,
+            health=health,
         )
         with flow.sink, interrupted_by(flow.stop, flow.sink):
             ready(flow.sink)

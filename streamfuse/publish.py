@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 Sent = Callable[[FusedFrame], None]
 Dropped = Callable[[FusedFrame, Reason], None]
+SourceStates = Callable[[], Mapping[str, str]]
 
 
 class Publisher:
@@ -58,6 +59,8 @@ class Publisher:
     (`on_dropped` with SUPERSEDED), and a reader that lags loses frames without delaying anybody.
     mode "push": one reader, nothing is lost: `send` waits while the reader is behind. `streams` says what it gets.
     The pixels of a frame belong to the publisher once sent: do not write into them again.
+    `info` names engine, model and calibration as those of the newest frame. `sources`: asked once a second for the
+    state of each camera, told in the heartbeat.
     `on_sent` (with the stamp "sent") and `on_dropped` are called on the sending thread, or on the caller's in `send`.
     """
 
@@ -74,6 +77,7 @@ class Publisher:
         curve: PublisherKeys | None = None,
         on_sent: Sent | None = None,
         on_dropped: Dropped | None = None,
+        sources: SourceStates | None = None,
     ) -> None:
         _check_reach(endpoint, curve)
         _check(rig, codec, jpeg_quality, mode)
@@ -82,6 +86,7 @@ class Publisher:
         self.superseded = 0
         self._info = Info(session=self.session, content={"streams": sorted(STREAMS), **(info or {})})
         self._codec, self._jpeg_quality = codec, jpeg_quality
+        self._sources = sources or dict[str, str]
         self._on_sent, self._on_dropped = on_sent or _ignore, on_dropped or _ignore
         self._outbox: Outbox = NewestSlots() if mode == "pub" else BoundedQueue(DEPTH)
         self._boot_id = boot_id()
@@ -206,6 +211,7 @@ class Publisher:
             self._on_dropped(frame, Reason.SHUTDOWN)
         else:
             self._newest, self._sent = sent, self._sent + 1
+            self._correct_info(sent)
             self._on_sent(sent)
         return True
 
@@ -241,7 +247,17 @@ class Publisher:
             self._tell(self._info)
         fps, self._sent = self._sent / HEARTBEAT_S, 0
         drops = {**(self._newest.drops if self._newest else {}), Reason.SUPERSEDED.value: self.superseded}
-        self._tell(Heartbeat(session=self.session, sequence=self._newest_sequence, fps=fps, drops=drops))
+        sequence, sources = self._newest_sequence, self._sources()
+        self._tell(Heartbeat(session=self.session, sequence=sequence, fps=fps, drops=drops, sources=sources))
+
+    def _correct_info(self, frame: FusedFrame) -> None:
+        """Another engine may have taken over: who joins later is told of the one at work, who is there at once."""
+        told = self._info.content
+        now = {"engine": frame.engine, "model": frame.model, "calibration": frame.calibration}
+        changed = {name: value for name, value in now.items() if value and told.get(name, value) != value}
+        if changed:
+            self._info = replace(self._info, content={**told, **changed})
+            self._tell(self._info)
 
     def _tell(self, record: Record) -> None:
         """Send a record if somebody can take it now; records never wait."""

@@ -22,7 +22,7 @@ from streamfuse.errors import StreamfuseError, UserError, WireError
 from streamfuse.frames import FusedFrame
 from streamfuse.handshakes import Handshakes
 from streamfuse.sockets import HIGH_WATER_MARK, Socket, Waker, close_socket, connect, open_socket
-from streamfuse.wire import PREFIX, RECORDS, Bye, Info, Record, decode, split_topic, topic
+from streamfuse.wire import PREFIX, RECORDS, Bye, Heartbeat, Info, Record, decode, split_topic, topic
 
 MODES = ("sub", "pull")
 SILENT_S = 3.0
@@ -48,7 +48,8 @@ class Subscriber:
 
     Counts: `lost` frames never arrived (gaps in `sequence`, per session), `skipped` ones arrived and gave way to newer
     ones, `stale` ones were older than `max_age_s` when asked for, `refused` messages were malformed (the first is
-    logged; in mode "pull" it raises WireError). `info` is what the publisher says of itself, None until heard.
+    logged; in mode "pull" it raises WireError). `info` is what the publisher says of itself, None until heard;
+    `sources` how each of its cameras is doing (live, stalled, failed, ...), by its newest heartbeat.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Subscriber:
         self.endpoint, self.stream, self.rig = endpoint, stream, rig
         self.lost = self.skipped = self.stale = self.refused = 0
         self.info: Mapping[str, Any] | None = None
+        self.sources: Mapping[str, str] = {}
         self._mode = mode
         self._max_age_ns = math.inf if max_age_s is None else max_age_s * 1e9
         self._timeout_s = math.inf if timeout_s is None else timeout_s
@@ -231,7 +233,9 @@ class Subscriber:
                 self._take_in(message)
             elif isinstance(message, Info):
                 self.info = message.content
-            elif isinstance(message, Bye):
+            elif isinstance(message, Heartbeat):
+                self.sources = message.sources
+            else:
                 self._ended = message.session
             self._changed.notify_all()
 

@@ -50,7 +50,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What does not change while a publisher runs; sent to every late joiner."""
+    """What seldom changes while a publisher runs; sent to every late joiner, and when it changes."""
 
     session: str
     content: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -58,12 +58,13 @@ class Info:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """Sign of life at 1 Hz; `sequence` of the newest frame sent, -1 before the first."""
+    """Sign of life at 1 Hz; `sequence` of the newest frame sent, -1 before the first; `sources`: state by camera."""
 
     session: str
     sequence: int
     fps: float
     drops: Mapping[str, int] = field(default_factory=dict[str, int])
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +138,7 @@ def encode_record(record: Record, origin: Origin) -> list[Part]:
         header |= {"info": dict(record.content)}
     elif isinstance(record, Heartbeat):
         header |= {"seq": record.sequence, "fps": record.fps, "drops": dict(record.drops)}
+        header |= {"sources": dict(record.sources)}
     else:
         header |= {"seq": record.sequence}
     return [topic(origin.rig, stream), write_object(header, "header")]
@@ -228,8 +230,9 @@ def _decode_record(header: Fields, stream: str) -> Record:
     if stream == "info":
         return Info(session=session, content=header.inner("info").values)
     if stream == "heartbeat":
-        drops = header.integers("drops")
-        return Heartbeat(session=session, sequence=header.integer("seq"), fps=header.number("fps"), drops=drops)
+        drops, sources = header.integers("drops"), header.texts("sources")
+        sequence, fps = header.integer("seq"), header.number("fps")
+        return Heartbeat(session=session, sequence=sequence, fps=fps, drops=drops, sources=sources)
     return Bye(session=session, sequence=header.integer("seq"))
 
 

@@ -113,6 +113,13 @@ class Fields:
         inner = self.inner(key)
         return {name: inner.integer(name) for name in inner.values}
 
+    def texts(self, key: str) -> dict[str, str]:
+        """An object of named texts; absent means none."""
+        if not self.has(key):
+            return {}
+        inner = self.inner(key)
+        return {name: inner.text(name) for name in inner.values}
+
     def numbers(self, key: str, at_most: int) -> list[float]:
         items = Fields(dict(enumerate_text(self._list(key, at_most))), f"{self.where}.{key}")
         return [items.number(index) for index in items.values]

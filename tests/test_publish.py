@@ -24,8 +24,10 @@ import zmq
 from streamfuse import Publisher, Subscriber, age_ns
 from streamfuse.audience import Audience
 from streamfuse.clock import now_ns
+from streamfuse.curve import PublisherKeys
 from streamfuse.errors import StreamfuseError, UserError, WireError
 from streamfuse.frames import Clock, FusedFrame, InputInfo, Reason, State
+from streamfuse.keys import make_keys
 from streamfuse.outbox import BoundedQueue, NewestSlots
 from streamfuse.sockets import is_local
 from streamfuse.wire import Origin, encode
@@ -597,18 +599,49 @@ def test_heartbeats_tell_rate_sequence_and_drops(ipc):
         assert beats[0]["fps"] >= 0
 
 
+def test_heartbeats_tell_how_the_cameras_are_doing(ipc):
+    states = {"thermal": "live", "rgb": "live"}
+    with Publisher(ipc, rig="gate", sources=lambda: dict(states)) as publisher, Subscriber(ipc) as subscriber:
+        joined(publisher)
+        assert until(lambda: subscriber.sources == {"thermal": "live", "rgb": "live"})
+        states["thermal"] = "stalled"
+        assert until(lambda: subscriber.sources == {"thermal": "stalled", "rgb": "live"})
+
+
+def test_the_info_names_the_engine_at_work_after_another_took_over(ipc):
+    with Publisher(ipc, rig="gate", info={"engine": "openvino", "model": "average"}) as publisher:
+        with Subscriber(ipc) as subscriber:
+            joined(publisher)
+            publisher.send(frame(0, engine="openvino", model="average"))
+            assert until(lambda: subscriber.info is not None)
+            told = subscriber.info
+            publisher.send(frame(1, engine="tensorrt-fp16", model="average"))
+            began = time.monotonic()
+            assert until(lambda: subscriber.info["engine"] == "tensorrt-fp16")
+            assert time.monotonic() - began < 1  # at once, not with the next one that is due
+            assert {**subscriber.info, "engine": told["engine"]} == told
+        with Subscriber(ipc) as late:
+            assert until(lambda: late.info is not None)
+            assert late.info["engine"] == "tensorrt-fp16"
+
+
 GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "consume.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 
 @pytest.mark.parametrize(
-    ("snippet", "line"), list(zip(SNIPPETS, ["0 fused (4, 6, 3) ", "0 fused [0 0 0]"], strict=True))
+    ("snippet", "line"), list(zip(SNIPPETS, ["0 fused (4, 6, 3) ", "0 fused [0 0 0]", "0 fused 72"], strict=True))
 )
-def test_the_readers_of_the_guide_run_as_they_stand(snippet, line):
-    with Publisher("tcp://127.0.0.1:*", rig="gate") as publisher:
+def test_the_readers_of_the_guide_run_as_they_stand(snippet, line, tmp_path):
+    curve = None
+    if "curve" in snippet:
+        files = make_keys(tmp_path)
+        curve = PublisherKeys(files["publisher_secret"], files["readers"])
+    with Publisher("tcp://127.0.0.1:*", rig="gate", curve=curve) as publisher:
         code = snippet.replace("tcp://127.0.0.1:5555", publisher.endpoint)
         assert code != snippet
-        process = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-u", "-c", code]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
         try:
             assert publisher.wait_for_subscriber(SOON_S)
             publisher.send(frame(0))

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 from fakes import FakeSink, FakeSource, frame
 
-from streamfuse import assemble
+from streamfuse import Subscriber, assemble
 from streamfuse.capture import Policy
 from streamfuse.clock import now_ns
-from streamfuse.config import RunConfig
+from streamfuse.config import PublishConfig, RunConfig
 from streamfuse.errors import SourceLost, UserError
 from streamfuse.frames import Clock, DroppedFrame, Frame, Modality, State
 from streamfuse.pipeline import Limits, run
@@ -155,3 +155,28 @@ def test_a_run_without_any_camera_goes_on_until_it_is_stopped(go):
 def test_what_can_never_work_ends_the_run_before_it_begins(go):
     with pytest.raises(UserError, match="no element"):
         go(supervised(T, UserError("no element v4l3src")), supervised(V, FOREVER))
+
+
+def test_a_subscriber_is_told_which_camera_is_gone(monkeypatch, tmp_path):
+    """Through the real publisher: its heartbeats name the camera that stopped, and that it came back."""
+    endpoint = f"ipc://{tmp_path}/s"
+    thermal = supervised(T, (40, SourceLost("cable out")), *[SourceLost("no answer")] * 20, FOREVER)
+    cameras = assemble.Cameras(thermal, supervised(V, FOREVER), paced=True)
+    monkeypatch.setattr(assemble, "open_cameras", lambda config: cameras)
+    config = CONFIG.model_copy(update={"publish": PublishConfig(endpoint=endpoint)})
+    seen, stop = [], threading.Event()
+    with Subscriber(endpoint) as subscriber:
+
+        def watch(frame):
+            del frame
+            states = dict(subscriber.sources)
+            if states and (not seen or seen[-1] != states):
+                seen.append(states)
+            if len(seen) > 2 and states.get("thermal") == "live":
+                stop.set()
+
+        run(config, watch=watch, stop=stop, limits=Limits(seconds=15))
+    gone = [states for states in seen if states.get("thermal") in ("failed", "connecting", "stalled")]
+    assert gone
+    assert gone[-1]["rgb"] == "live"
+    assert seen[-1] == {"thermal": "live", "rgb": "live"}

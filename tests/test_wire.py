@@ -138,6 +138,7 @@ def test_every_header_follows_the_published_schema(frame):
     [
         Info(session="5e55", content={"engine": "eager", "streams": ["fused"]}),
         Heartbeat(session="5e55", sequence=-1, fps=29.5, drops={"superseded": 3}),
+        Heartbeat(session="5e55", sequence=7, fps=0.0, sources={"thermal": "stalled", "rgb": "live"}),
         Bye(session="5e55", sequence=99),
     ],
 )
@@ -145,6 +146,16 @@ def test_records_come_out_as_they_went_in(record):
     parts = encode_record(record, ORIGIN)
     SCHEMA.validate(json.loads(parts[1]))
     assert decode(parts, boot_id=BOOT) == record
+
+
+def test_heartbeats_of_earlier_publishers_say_nothing_of_sources():
+    parts = encode_record(Heartbeat(session="5e55", sequence=7, fps=30.0), ORIGIN)
+    header = json.loads(parts[1])
+    del header["sources"]
+    assert decode([parts[0], json.dumps(header).encode()], boot_id=BOOT).sources == {}
+    header["sources"] = {"thermal": 3}
+    with pytest.raises(WireError, match="sources"):
+        decode([parts[0], json.dumps(header).encode()], boot_id=BOOT)
 
 
 def test_the_schema_can_refuse():
