@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import sys
+from dataclasses import replace
 from datetime import date
 
 import cv2
@@ -13,20 +14,22 @@ import numpy as np
 import pytest
 from made_up_solution import made_up_solution
 from rich.console import Console
-from rigs import full_rig, planar_rig
+from rigs import full_rig, planar_rig, rotation
 from typer.testing import CliRunner
 
 from streamfuse.__main__ import app
 from streamfuse.calibrate.report import drawing
 from streamfuse.calibrate.report.overlays import Pair, overlay, read_pairs
 from streamfuse.calibrate.report.residuals import cell_counts
-from streamfuse.calibrate.report.words import looking, parameter_rows, plus_minus, standing, verdict
+from streamfuse.calibrate.report.words import geometry, parameter_rows, plus_minus, verdict
 from streamfuse.calibrate.report.write import write_report
+from streamfuse.calibrate.target import Target
 from streamfuse.errors import UserError
 from streamfuse.rig import Calibration, Lens, Pose, Rig
 from streamfuse.warp import build_warp, output_grid
 
-MEASURED = Calibration(target="checkerboard 6x5", views=32, thermal_rms_px=0.3, rgb_rms_px=0.4, held_out_px=0.7)
+TARGET = Target("checkerboard", 6, 5, spacing_m=0.03)
+MEASURED = Calibration(target=TARGET.name, views=32, thermal_rms_px=0.3, rgb_rms_px=0.4, held_out_px=0.7)
 NO_TURN = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -134,35 +137,21 @@ class TestVerdict:
 
 
 class TestWords:
-    def test_where_the_thermal_camera_sits_and_looks(self):
-        pose = Pose(rotation=NO_TURN, translation=(-0.03, 0.021, 0.0))
-        assert standing(pose) == "3.0 cm to the left, 2.1 cm below (3.7 cm apart)"
-        assert looking(pose) == "the same way"
-        assert standing(Pose(rotation=NO_TURN, translation=(0, 0, 0))) == "in the same place"
-
-    @pytest.mark.parametrize(
-        ("vector", "words"),
-        [
-            ((0, 0.1, 0), "5.7° to the right"),
-            ((0.1, 0, 0), "5.7° up"),
-            ((0, 0, 0.1), "turned 5.7° clockwise"),
-            ((0, 0, -0.1), "turned 5.7° anticlockwise"),
-        ],
-    )
-    def test_each_turn_has_its_word(self, vector, words):
-        matrix, _ = cv2.Rodrigues(np.array(vector, dtype=float))
-        pose = Pose(rotation=tuple(map(tuple, matrix.tolist())), translation=(0, 0, 0))
-        assert looking(pose) == words
-
     def test_the_words_agree_with_the_projection(self):
-        """A camera said to look to the right has the scene's middle left of its own: checked through the map."""
+        """A camera said to look to the right has what both see left of its middle: checked through the map."""
         lens = Lens(size=(200, 160), fx=200, fy=200, cx=99.5, cy=79.5)
-        matrix, _ = cv2.Rodrigues(np.array((0, 0.1, 0)))
-        pose = Pose(rotation=tuple(map(tuple, matrix.tolist())), translation=(0, 0, 0))
+        pose = Pose(rotation=rotation(0, 0.1, 0), translation=(-0.03, 0, 0))
         rig = Rig(name="t", thermal=lens, rgb=lens, rgb_from_thermal=pose, working_depth_m=5.0)
         warp = build_warp(rig, output_grid(lens.size), 5.0, calibration="", revision=0)
-        assert looking(pose) == "5.7° to the right"
+        words = " ".join(geometry(rig))
+        assert "3.0 cm to the left" in words
+        assert "5.7 degrees to the right" in words
         assert warp.thermal_from_output[80, 100, 0] < 90
+
+    def test_a_target_without_a_size_makes_no_metres(self):
+        unknown = MEASURED.model_copy(update={"target": replace(TARGET, scale_known=False).name})
+        assert "one spacing" in " ".join(geometry(full_rig(calibration=unknown)))
+        assert "one spacing" not in " ".join(geometry(full_rig(calibration=MEASURED)))
 
     def test_intervals_are_told_in_two_digits_and_their_units(self):
         assert plus_minus(176.04321, 0.98) == "176.04 ± 0.98"

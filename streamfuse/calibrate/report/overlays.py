@@ -24,7 +24,7 @@ SQUARES = 10
 """Of the checker, across."""
 TINT = (1.0, 0.86, 0.66)
 """Thermal squares are warm, so that it is seen which is which."""
-EDGE_COLOUR = (255, 120, 0)
+EDGE_COLOUR = (255, 130, 20)
 EDGE_SHARE = 0.08
 """Of the pixels that are drawn as edges: the steepest."""
 MOST_PAIRS = 3
@@ -116,8 +116,9 @@ def _edges(thermal: Pixels, visible: Pixels, valid: Any) -> Pixels:
     high = float(np.quantile(steep[inside], 1 - EDGE_SHARE)) if inside.any() else 0.0
     crests = cv2.Canny(across.astype(np.int16), down.astype(np.int16), high / 2, max(high, 4.0), L2gradient=True) > 0
     grey = cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY)
-    drawn = np.repeat((grey * 0.7)[..., None], 3, axis=2).astype(np.uint8)
-    drawn[crests & inside] = EDGE_COLOUR
+    lines = cv2.dilate((crests & inside).astype(np.uint8), np.ones((2, 2), np.uint8)) > 0
+    drawn = np.repeat((grey * 0.6)[..., None], 3, axis=2).astype(np.uint8)
+    drawn[lines] = EDGE_COLOUR
     return drawn
 
 

@@ -45,7 +45,8 @@ def _of_camera(name: str, residuals: Residuals, size: Size) -> list[Drawing]:
         Drawing(
             f"{spoken}: errors of {count} points, RMS {residuals.rms_px:.3f} px",
             "Found minus predicted. A round cloud about the middle is noise; a cloud off the middle or long in one "
-            f"direction is a lens that does not fit. Crosses: {rejected} points that were rejected and do not count.",
+            f"direction is a lens that does not fit; separate heaps are views whose cameras moved against each other. "
+            f"Crosses: {rejected} points that were rejected and do not count, at the edge where they lie farther out.",
             partial(_scatter, name, residuals),
             4.2,
         ),

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamfuse.calibrate.exchange.seat import seat_in_words
 from streamfuse.calibrate.solve_solution import Estimate, Solution
-from streamfuse.lens import Lens, Pose
+from streamfuse.lens import Lens
 from streamfuse.rig import Rig
 from streamfuse.warp import output_grid, thermal_from_rgb
 
-SMALLEST_M = 0.0005
-SMALLEST_DEG = 0.05
 SAMPLES = (40, 30)
+SIZE_UNKNOWN = "of unknown size"
+"""How a target is named whose size was not given."""
+NO_SCALE = "The size of the target was not given: what is called a metre here is one spacing of the target."
 Row = tuple[str, ...]
 
 
@@ -74,47 +76,15 @@ def geometry(rig: Rig) -> list[str]:
     if rig.thermal is None or rig.rgb is None or rig.rgb_from_thermal is None or rig.working_depth_m is None:
         plane = f" at {rig.working_depth_m:g} m" if rig.working_depth_m else ""
         return [sizes, f"A planar rig: one matrix takes thermal to RGB pixels, right for one plane{plane}."]
+    apart = float(np.linalg.norm(rig.rgb_from_thermal.translation_vector))
     depth = f"{rig.working_depth_m:g} m" if math.isfinite(rig.working_depth_m) else "infinity"
     return [
         sizes,
+        *([NO_SCALE] if rig.calibration and rig.calibration.target.endswith(SIZE_UNKNOWN) else []),
         f"Thermal lens: {_seen_by(rig.thermal)}. RGB lens: {_seen_by(rig.rgb)}.",
-        f"Seen from the RGB camera, the thermal camera sits {standing(rig.rgb_from_thermal)}.",
-        f"It looks {looking(rig.rgb_from_thermal)}.",
+        _sentence(f"{seat_in_words(rig.rgb_from_thermal)}; {100 * apart:.1f} cm apart"),
         f"Set to {depth}: {_shared(rig)}",
     ]
-
-
-def standing(pose: Pose) -> str:
-    """Where the source camera sits, seen from behind the target camera: "6.0 cm to the right, 1.2 cm above"."""
-    words = (("to the right", "to the left"), ("below", "above"), ("in front", "behind"))
-    parts = [
-        f"{abs(value) * 100:.1f} cm {pair[0] if value > 0 else pair[1]}"
-        for value, pair in zip(pose.translation, words, strict=True)
-        if abs(value) >= SMALLEST_M
-    ]
-    apart = float(np.linalg.norm(pose.translation_vector)) * 100
-    return f"{', '.join(parts)} ({apart:.1f} cm apart)" if parts else "in the same place"
-
-
-def looking(pose: Pose) -> str:
-    """Where the source camera looks, seen from behind the target camera: "1.0° to the right, turned 0.3° clockwise"."""
-    rotation = pose.rotation_matrix
-    x, y, z = rotation[:, 2]
-    angles = (
-        (math.degrees(math.atan2(x, z)), "{:.1f}° to the right", "{:.1f}° to the left"),
-        (math.degrees(math.atan2(y, math.hypot(x, z))), "{:.1f}° down", "{:.1f}° up"),
-        (
-            math.degrees(math.atan2(rotation[1, 0], rotation[0, 0])),
-            "turned {:.1f}° clockwise",
-            "turned {:.1f}° anticlockwise",
-        ),
-    )
-    parts = [
-        (positive if angle > 0 else negative).format(abs(angle))
-        for angle, positive, negative in angles
-        if abs(angle) >= SMALLEST_DEG
-    ]
-    return ", ".join(parts) if parts else "the same way"
 
 
 def parameter_rows(estimate: Estimate) -> list[Row]:
@@ -176,6 +146,10 @@ def _held_out(rms: float | None, p95: float | None) -> str:
 
 def _pixels(value: float | None, unit: str) -> str:
     return "" if value is None else f"{value:.3f} {unit}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _x(size: tuple[int, int]) -> str:
