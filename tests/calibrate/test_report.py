@@ -21,8 +21,9 @@ from streamfuse.__main__ import app
 from streamfuse.calibrate.report import drawing
 from streamfuse.calibrate.report.overlays import Pair, overlay, read_pairs
 from streamfuse.calibrate.report.residuals import cell_counts
-from streamfuse.calibrate.report.words import geometry, parameter_rows, plus_minus, verdict
+from streamfuse.calibrate.report.words import baseline_line, geometry, parameter_rows, plus_minus, verdict
 from streamfuse.calibrate.report.write import write_report
+from streamfuse.calibrate.solve import Estimate
 from streamfuse.calibrate.target import Target
 from streamfuse.errors import UserError
 from streamfuse.rig import Calibration, Lens, Pose, Rig
@@ -160,6 +161,14 @@ class TestWords:
         rows = {row[0]: row[1:] for row in parameter_rows(made_up_solution().estimate)}
         assert rows["rgb_from_thermal.tx"] == ("60.00 ± 0.39", "mm")
         assert rows["rgb_from_thermal.rx"] == ("0.57 ± 0.11", "degrees")
+
+    def test_the_baseline_is_as_sure_as_its_covariance_along_itself(self):
+        names = tuple(f"rgb_from_thermal.t{axis}" for axis in "xyz")
+        sure_along = np.diag([1e-8, 1e-4, 1e-4])  # metres squared: the cameras stand beside each other in x
+        told = baseline_line(Estimate(names, np.array([0.1, 0.0, 0.0]), sure_along, {}))
+        assert told[0].startswith("The cameras are 100.00 ± 0.20 mm apart (95 %)")
+        assert "0.2 % of the shift" in told[0]
+        assert baseline_line(made_up_solution().estimate) == []
 
     def test_cells_count_every_pixel_once(self):
         pixels = np.array([[-0.5, -0.5], [59.4, 39.4], [30.0, 5.0], [29.6, 5.0]])

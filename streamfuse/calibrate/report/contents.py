@@ -16,15 +16,16 @@ from streamfuse.calibrate.report.depths import Row, parallax_drawing, parallax_l
 from streamfuse.calibrate.report.drawing import Drawing
 from streamfuse.calibrate.report.overlays import Overlay, Pair, overlay
 from streamfuse.calibrate.report.residuals import residual_drawings
-from streamfuse.calibrate.report.words import Verdict, facts, geometry, parameter_rows, verdict
+from streamfuse.calibrate.report.words import Verdict, baseline_line, facts, geometry, parameter_rows, verdict
 from streamfuse.calibrate.solve_solution import Solution
 from streamfuse.errors import UserError
 from streamfuse.frames import Size
 from streamfuse.rig import Rig
 
 PLANAR = (
-    "Unknown. A planar rig is right for one plane; its file does not say how far apart the cameras stand, so the error "
-    "of nearer and farther objects cannot be predicted. Calibrate both lenses and their pose to know it."
+    "The parallax is unknown. A planar rig is right for one plane; its file does not say how far apart the cameras "
+    "stand, so the error of nearer and farther objects cannot be predicted. Calibrate both lenses and their pose to "
+    "know it."
 )
 
 
@@ -72,7 +73,7 @@ def gather(
         facts=[("file", rig_path.name), *facts(rig)],
         geometry=geometry(rig),
         parallax=None if planar else parallax_drawing(parallax_of(rig)),
-        parallax_lines=[PLANAR] if planar else parallax_lines(rig),
+        parallax_lines=[PLANAR] if planar else _parallax_lines(rig, solution),
         parallax_rows=[] if planar else parallax_table(rig, size),
         overlays=[overlay(pair, rig, depth_m) for pair in pairs],
         overlay_words=_overlay_words(rig, depth_m),
@@ -82,6 +83,10 @@ def gather(
         remarks=_remarks(solution) if solution else [],
         made_by=f"streamfuse {version('streamfuse')}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _parallax_lines(rig: Rig, solution: Solution | None) -> list[str]:
+    return [*parallax_lines(rig), *(baseline_line(solution.estimate) if solution else [])]
 
 
 def _check_belongs(rig: Rig, solution: Solution, rig_path: Path, solution_path: Path | None) -> None:

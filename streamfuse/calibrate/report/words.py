@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamfuse.calibrate.exchange.seat import seat_in_words
-from streamfuse.calibrate.solve_solution import Estimate, Solution
+from streamfuse.calibrate.solve_solution import QUANTILE_95, Estimate, Solution
 from streamfuse.lens import Lens
 from streamfuse.rig import Rig
 from streamfuse.warp import output_grid, thermal_from_rgb
@@ -94,6 +94,21 @@ def parameter_rows(estimate: Estimate) -> list[Row]:
         factor, unit = _unit(name)
         rows.append((name, plus_minus(float(value) * factor, float(half) * factor), unit))
     return rows
+
+
+def baseline_line(estimate: Estimate) -> list[str]:
+    """How well the distance between the cameras is known, and what that means for a map moved to another depth."""
+    names = ("rgb_from_thermal.tx", "rgb_from_thermal.ty", "rgb_from_thermal.tz")
+    if not set(names) <= set(estimate.names):
+        return []
+    shift, covariance = estimate.block(names)
+    apart = float(np.linalg.norm(shift))
+    along = shift / max(apart, 1e-12)
+    half = QUANTILE_95 * math.sqrt(max(0.0, float(along @ covariance @ along)))
+    return [
+        f"The cameras are {plus_minus(apart * 1000, half * 1000)} mm apart (95 %): a map moved to another depth may be "
+        f"off by {100 * half / max(apart, 1e-12):.2g} % of the shift."
+    ]
 
 
 def plus_minus(value: float, half: float) -> str:
