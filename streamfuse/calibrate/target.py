@@ -1,7 +1,8 @@
 """Target: what a calibration target looks like, in metres; knows nothing of images or printing.
 
 Convention: x right, y down as one looks at the target's face, Z = 0. A target is named on the command line by
-`kind:COLUMNSxROWS:spacing_mm[:marker_mm[:dictionary[:first_id]]]` or by a YAML file (see `target_file`).
+`kind:COLUMNSxROWS:spacing_mm[:marker_mm[:dictionary[:first_id]]]` (`XxY` where columns and rows lie apart
+differently) or by a YAML file (see `target_file`).
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Target:
         if self.kind in MARKER_SHARES:
             object.__setattr__(self, "marker_m", self.marker_m or self.spacing_m * MARKER_SHARES[self.kind])
             object.__setattr__(self, "dictionary", self.dictionary or DICTIONARIES[self.kind])
-        if self.marker_m is not None and not 0 < self.marker_m < self.spacing_m:
+        if self.row_spacing_m is not None and self.kind not in ("checkerboard", "aruco"):
+            raise UserError(f"a {self.kind} target has one spacing; found {self.pitch_m} m")
+        if self.marker_m is not None and not 0 < self.marker_m < min(self.pitch_m):
             raise UserError(
                 f"markers of {self.marker_m * 1000:g} mm do not fit a spacing of {self.spacing_m * 1000:g} mm; "
                 "the spacing counts from one marker's corner to the same corner of the next"
@@ -124,7 +127,8 @@ def parse_target(text: str) -> Target:
         raise UserError(f"target {text!r}: kind {kind!r} is unknown; allowed: {', '.join(KINDS)}; {HOW}")
     try:
         columns, rows = (int(number) for number in rest[0].lower().split("x"))
-        lengths = [float(length) / 1000 for length in rest[1:3]]
+        spacings = [float(length) / 1000 for length in rest[1].split("x")] if len(rest) > 1 else []
+        marker_m = float(rest[2]) / 1000 if len(rest) > 2 else None
         first_id = int(rest[4]) if len(rest) > 4 else 0
     except (ValueError, IndexError):
         raise UserError(f"target {text!r} cannot be read; {HOW}") from None
@@ -132,9 +136,10 @@ def parse_target(text: str) -> Target:
         kind=kind,
         columns=columns,
         rows=rows,
-        spacing_m=lengths[0] if lengths else 1.0,
-        marker_m=lengths[1] if len(lengths) > 1 else None,
+        spacing_m=spacings[0] if spacings else 1.0,
+        row_spacing_m=spacings[1] if len(spacings) > 1 else None,
+        marker_m=marker_m,
         dictionary=rest[3] if len(rest) > 3 else None,
         first_id=first_id,
-        scale_known=bool(lengths),
+        scale_known=bool(spacings),
     )

@@ -1,0 +1,66 @@
+"""Which point is which: a grid's points in an order that both cameras share.
+
+A board that looks the same upside down can be numbered in two ways (a square one in four). Detection numbers so that
+rows run to the right and columns down in the image; a pair is then made to agree: of the possible numberings the one
+that turns the board least between the two images is taken, which holds for cameras mounted less than 90 degrees apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from streamfuse.calibrate.detect.plane import fit_homography, mapped
+from streamfuse.calibrate.target import Floats, Target
+from streamfuse.calibrate.views import Indices, Sighting
+
+
+def same_order(thermal: Sighting, rgb: Sighting, target: Target) -> Sighting:
+    """The RGB sighting, numbered as the thermal one is."""
+    options = [replace(rgb, indices=turn[rgb.indices]) for turn in turns(target)]
+    angle = _turn_of(thermal, target)
+    return min(options, key=lambda option: abs(_wrapped(_turn_of(option, target) - angle)))
+
+
+def upright(points: Floats, target: Target) -> Indices:
+    """Of the numberings under which the target looks the same, the one whose rows run most to the right.
+
+    `points` (N 2): pixels of all points in some valid order. Returns the index of the target's point for each pixel.
+    """
+    plane = target.points_m[:, :2]
+    return min(turns(target), key=lambda turn: abs(_angle(plane[turn], points)))
+
+
+def turns(target: Target) -> list[Indices]:
+    """Renumberings under which the points of the target lie on themselves; the first changes nothing."""
+    everything = np.arange(len(target.points_m))
+    if target.has_markers:
+        return [everything]
+    points = target.points_m[:, :2]
+    points = points - (points.max(axis=0) + points.min(axis=0)) / 2
+    found: list[Indices] = []
+    for quarter in range(4):
+        cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter]
+        turned = points @ np.array([[cosine, sine], [-sine, cosine]])
+        distance = np.linalg.norm(turned[:, None] - points[None], axis=2)
+        if distance.min(axis=1).max() < 1e-6 * target.spacing_m + 1e-12:
+            found.append(distance.argmin(axis=1))
+    return found
+
+
+def _turn_of(sighting: Sighting, target: Target) -> float:
+    return _angle(target.points_m[sighting.indices, :2], sighting.pixels)
+
+
+def _angle(plane: Floats, pixels: Floats) -> float:
+    """Direction in the image of the target's x axis at the middle of the points, radians."""
+    homography = fit_homography(plane, pixels)
+    middle = plane.mean(axis=0)
+    step = np.array([1e-3 * float(np.ptp(plane)), 0])
+    before, after = mapped(homography, np.array([middle - step, middle + step]))
+    return float(np.arctan2(*(after - before)[::-1]))
+
+
+def _wrapped(angle: float) -> float:
+    return float((angle + np.pi) % (2 * np.pi) - np.pi)
