@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streamfuse.calibrate.commands import exchange
+from streamfuse.calibrate.commands import aligning, exchange
 from streamfuse.calibrate.commands.report import report
 
 app = typer.Typer(
@@ -14,3 +14,5 @@ app = typer.Typer(
 app.command()(report)
 app.command("import")(exchange.import_rig)
 app.command("export")(exchange.export_rig)
+app.command()(aligning.align)
+app.command()(aligning.align_benchmark)

@@ -1,0 +1,178 @@
+"""`streamfuse calibrate align-benchmark`: how exact, how often sure, how often sure and wrong, beside OpenCV's methods.
+
+Every case is solved once and kept in `cases.jsonl`; a run that was interrupted goes on from there. Delete the file
+after a change of the method. Errors: mean distance of the four thermal corners from where the truth puts them, and mean
+over the part that both images see; in RGB pixels (of the image 640 px wide where it is wider), for twins in pixels of
+the registered twin.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from streamfuse.calibrate.align import align
+from streamfuse.calibrate.align_cases import Case, Open, random_warps, twin_pairs, warped_pairs
+from streamfuse.calibrate.align_fields import Floats
+from streamfuse.calibrate.align_files import progress
+from streamfuse.calibrate.align_peers import PEERS, peer
+from streamfuse.calibrate.align_search import corners
+from streamfuse.errors import UserError
+
+OURS = "streamfuse align"
+WRONG_PX = 5.0
+TWIN_PX = 3.0
+Row = dict[str, Any]
+
+
+def run_benchmark(data: Path, out: Path, *, warps: int, console: Console) -> dict[str, Any]:
+    """Solve what is not in `out/cases.jsonl` yet, print the tables, return them. Raises UserError without data."""
+    cases = list(_cases(data, warps))
+    if not cases:
+        raise UserError(f"{data}: no pairs with a known alignment; expected warped_gt, roadscene_multires or pairs")
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "cases.jsonl"
+    rows = [cast(Row, json.loads(line)) for line in kept.read_text().splitlines()] if kept.exists() else []
+    wanted = {(kind, name) for kind, name, _ in cases}
+    rows = [row for row in rows if (row["kind"], row["name"]) in wanted]
+    done = {(row["kind"], row["name"]) for row in rows}
+    with progress(console, "cases") as on_step, kept.open("a") as file:
+        for index, (kind, name, opened) in enumerate(cases):
+            if (kind, name) not in done:
+                rows.append(_solved(opened()))
+                file.write(json.dumps(rows[-1]) + "\n")
+                file.flush()
+            on_step(index + 1, len(cases))
+    told = summary(rows)
+    _print(console, told)
+    return {**told, "cases": str(kept)}
+
+
+def summary(rows: list[Row]) -> dict[str, Any]:
+    """The tables: per kind ours; for `warped_gt` every method; and the sure but wrong ones of all kinds by name."""
+    kinds = {
+        kind: _ours([row for row in rows if row["kind"] == kind]) for kind in dict.fromkeys(r["kind"] for r in rows)
+    }
+    published = [row for row in rows if row["kind"] == "warped_gt"]
+    methods = (
+        {name: _errors([row["errors"][name] for row in published]) for name in (OURS, *PEERS)} if published else {}
+    )
+    sure = [row for row in rows if row["sure"]]
+    wrong = [f"{row['kind']}: {row['name']}" for row in sure if row["errors"][OURS] > WRONG_PX]
+    return {
+        "kinds": kinds,
+        "warped_gt": methods,
+        "all": {"cases": len(rows), "sure": len(sure), "sure_share": round(len(sure) / max(1, len(rows)), 3)},
+        "sure_but_wrong": wrong,
+        "cpu_s_median": statistics.median(row["cpu_s"] for row in rows),
+    }
+
+
+def overlap_error(found: Floats, case: Case) -> float:
+    """Mean distance, in the case's pixels, over a grid of thermal points that the visible image shows."""
+    height, width = case.thermal.shape[:2]
+    y, x = np.mgrid[0:1:9j, 0:1:9j]
+    points = np.stack([x.ravel() * (width - 1), y.ravel() * (height - 1)], axis=-1)[None]
+    true, got = (cv2.perspectiveTransform(points, matrix)[0] for matrix in (case.truth, found))
+    limits = np.array([case.visible.shape[1], case.visible.shape[0]]) - 1
+    shown = ((true >= 0) & (true <= limits)).all(axis=1)
+    return float(np.linalg.norm(true - got, axis=1)[shown].mean()) / case.unit_px
+
+
+def corner_error(found: Floats, case: Case) -> float:
+    size = case.thermal.shape[1], case.thermal.shape[0]
+    return float(np.linalg.norm(corners(found, size) - corners(case.truth, size), axis=1).mean()) / case.unit_px
+
+
+def _cases(data: Path, warps: int) -> Iterator[tuple[str, str, Open]]:
+    for kind, found in (
+        ("warped_gt", warped_pairs(data)),
+        ("twins", twin_pairs(data)),
+        ("random warps", random_warps(data, warps)),
+    ):
+        yield from ((kind, name, opened) for name, opened in found)
+
+
+def _solved(case: Case) -> Row:
+    before = time.process_time()
+    found = align([(case.thermal, case.visible)])
+    spent = time.process_time() - before
+    errors: dict[str, float | None] = {OURS: round(corner_error(found.matrix, case), 3)}
+    if case.kind == "warped_gt":
+        for name in PEERS:
+            theirs = peer(name, case.thermal, case.visible)
+            errors[name] = None if theirs is None else round(corner_error(theirs, case), 3)
+    return {
+        "kind": case.kind,
+        "name": case.name,
+        "errors": errors,
+        "overlap_error": round(overlap_error(found.matrix, case), 3),
+        "sure": found.sure,
+        "probability": round(found.probability, 4),
+        "agreeing": round(found.evidence.agreeing, 4),
+        "patches": found.evidence.patches,
+        "apart_px": round(min(found.evidence.apart_px, 9999.0), 3),
+        "margin": round(found.evidence.margin, 4),
+        "expected_px": round(min(found.error_px, 9999.0), 3),
+        "width": case.visible.shape[1],
+        "cpu_s": round(spent, 3),
+    }
+
+
+def _ours(rows: list[Row]) -> Row:
+    sure = [row for row in rows if row["sure"]]
+    return {
+        "cases": len(rows),
+        "sure": len(sure),
+        "sure_but_wrong": sum(row["errors"][OURS] > WRONG_PX for row in sure),
+        "within_3_px_where_both_see": sum(row["overlap_error"] <= TWIN_PX for row in rows),
+        "corner": _errors([row["errors"][OURS] for row in rows]),
+        "corner_of_sure": _errors([row["errors"][OURS] for row in sure]),
+    }
+
+
+def _errors(values: list[float | None]) -> dict[str, float | int | None]:
+    """Median and worst; a method that gave no answer counts as infinitely wrong in both."""
+    known = [float("inf") if value is None else value for value in values]
+    if not known:
+        return {"median": None, "worst": None, "above_5_px": 0, "no_answer": 0}
+    middle, worst = statistics.median(known), max(known)
+    return {
+        "median": round(middle, 2) if np.isfinite(middle) else None,
+        "worst": round(worst, 2) if np.isfinite(worst) else None,
+        "above_5_px": sum(value > WRONG_PX for value in known),
+        "no_answer": sum(value is None for value in values),
+    }
+
+
+def _print(console: Console, told: dict[str, Any]) -> None:
+    ours = Table(
+        "cases", "n", "sure", "sure, > 5 px", "<= 3 px where both see", "median px", "worst px", "worst sure px"
+    )
+    for kind, row in told["kinds"].items():
+        figures = row["cases"], row["sure"], row["sure_but_wrong"], row["within_3_px_where_both_see"]
+        ours.add_row(
+            kind, *map(str, figures), *_shown(row["corner"], "median", "worst"), *_shown(row["corner_of_sure"], "worst")
+        )
+    console.print(ours)
+    methods = Table("warped_gt", "median px", "worst px", "> 5 px", "no answer")
+    for name, row in told["warped_gt"].items():
+        methods.add_row(name, *_shown(row, "median", "worst", "above_5_px", "no_answer"))
+    console.print(methods)
+    console.print(
+        f"sure but wrong: {', '.join(told['sure_but_wrong']) or 'none'}; {told['cpu_s_median']:.1f} CPU s a case"
+    )
+
+
+def _shown(row: dict[str, Any], *names: str) -> list[str]:
+    tell: Callable[[Any], str] = lambda value: "none" if value is None else f"{value:g}"  # noqa: E731
+    return [tell(row[name]) for name in names]

@@ -1,0 +1,39 @@
+"""`streamfuse calibrate align`: a usable rig file for two cameras that nobody has calibrated, or a clear "not sure"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamfuse.terminal import Json, console, finish
+
+
+def align(
+    thermal: Annotated[Path, typer.Argument(help="Thermal image, folder of images, or video.")],
+    visible: Annotated[Path, typer.Argument(help="Visible image, folder or video of the same instants.")],
+    out: Annotated[Path, typer.Option(help="The rig file; a picture of the result lies beside it.")],
+    pairs: Annotated[int, typer.Option(min=1, help="At most so many pairs, spread over the recording.")] = 8,
+    accept_unsure: Annotated[bool, typer.Option(help="Write the rig file even when the answer is not sure.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find scale, rotation and shift between two uncalibrated cameras from a handful of pairs, say how sure that is,
+    and write a provisional rig file. Not sure: exit code 1 and no rig file."""
+    from streamfuse.calibrate.align_files import align_files
+
+    finish(align_files(thermal, visible, out, most=pairs, accept_unsure=accept_unsure, console=console), as_json)
+
+
+def align_benchmark(
+    data: Annotated[Path, typer.Argument(help="Folder with warped_gt, roadscene_multires and registered pairs.")],
+    out: Annotated[Path, typer.Option(help="Folder for the cases; those in it are not computed again.")] = Path(
+        "out/align"
+    ),
+    warps: Annotated[int, typer.Option(min=0, help="Random warps of registered pairs.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Score `calibrate align` on pairs with a known answer, beside OpenCV's methods: errors, and sure but wrong."""
+    from streamfuse.calibrate.align_benchmark import run_benchmark
+
+    finish(run_benchmark(data, out, warps=warps, console=console), as_json)

@@ -1,0 +1,150 @@
+"""First alignment on drawn scenes: right where it says sure, not sure where there is nothing to find, clear errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamfuse.calibrate import align_search
+from streamfuse.calibrate.align import align
+from streamfuse.calibrate.align_fields import picture
+from streamfuse.calibrate.align_patches import LEVELS, Frame, Patches, climb, oddness, refine
+from streamfuse.calibrate.align_patches import moved as changed
+from streamfuse.calibrate.align_search import corners, search, stretch
+from streamfuse.calibrate.align_sure import beyond_chance
+from streamfuse.errors import UserError
+from tests.calibrate.scenes import SIZE, moved, scene, similar
+
+THERMAL = (160, 128)
+TRUTH = similar(1.35, 7.0, (9.0, -6.0), THERMAL)
+
+
+@pytest.fixture(scope="module")
+def few_scales():
+    """The search over a quarter of its grid, around the truth and away from it, to save time."""
+    kept = align_search.SCALES, align_search.ROTATIONS
+    align_search.SCALES = kept[0][8:18:2]
+    align_search.ROTATIONS = kept[1][::2]
+    yield
+    align_search.SCALES, align_search.ROTATIONS = kept
+
+
+def pair(seed, matrix=TRUTH):
+    thermal, visible = scene(seed)
+    return moved(thermal, matrix, THERMAL), visible
+
+
+def error(found, matrix=TRUTH, size=THERMAL):
+    return float(np.linalg.norm(corners(found, size) - corners(matrix, size), axis=1).mean())
+
+
+@pytest.mark.usefixtures("few_scales")
+class TestAlign:
+    def test_it_finds_scale_rotation_and_shift_and_is_sure(self):
+        found = align([pair(1)])
+        assert error(found.matrix) < 1.0
+        assert found.sure
+        assert found.error_px < 5
+        assert (found.scale, found.rotation_deg) == (pytest.approx(1.35, rel=0.01), pytest.approx(7.0, abs=0.4))
+        assert found.shift_px == pytest.approx((9.0, -6.0), abs=1.0)
+
+    def test_slight_perspective(self):
+        tilted = TRUTH @ np.array([[1, 0, 0], [0, 1, 0], [2e-4, -1.5e-4, 1]])
+        found = align([pair(2, tilted)])
+        assert error(found.matrix, tilted) < 1.0
+
+    def test_two_different_scenes_are_never_sure(self):
+        for seed in range(3):
+            thermal, _ = pair(10 + seed)
+            _, visible = scene(20 + seed)
+            assert not align([(thermal, visible)]).sure
+
+    def test_pairs_are_solved_together(self):
+        """One pair in fog is beyond help; three of them, each with other noise, are not."""
+        draw = np.random.default_rng(4)
+        foggy = []
+        for seed in (5, 6, 7):
+            thermal, visible = pair(seed)
+            dim = 100 + 0.1 * (thermal.astype(np.float32) - 100) + draw.normal(0, 6, thermal.shape)
+            foggy.append((dim.clip(0, 255).astype(np.uint8), visible))
+        single = align(foggy[:1])
+        together = align(foggy)
+        assert together.probability >= single.probability
+        assert error(together.matrix) < 3.0
+
+    def test_flat_pairs_are_left_out(self):
+        thermal, visible = pair(1)
+        assert align([(np.full_like(thermal, 9), visible), (thermal, visible)]).pairs == 1
+
+
+def test_a_place_beyond_the_grid_of_the_search_is_near_one_of_its_places():
+    thermal, visible = pair(8)
+    best = search([(picture(thermal), picture(visible))])[0]
+    assert error(best.matrix) < 0.08 * SIZE[0]
+
+
+def test_refinement_forgives_a_rough_start():
+    rough = similar(1.31, 8.5, (6.0, -3.0), THERMAL)
+    thermal, visible = pair(9)
+    assert error(rough) > 4
+    assert error(refine(rough, [(picture(thermal), picture(visible))], LEVELS)) < 1.0
+
+
+def test_climbing_finds_the_common_motion_of_patches_that_each_hold_one_direction():
+    """Half of the patches see upright edges only, half level ones: no patch alone knows where it is."""
+    grid = np.stack(np.meshgrid(np.linspace(-0.9, 0.9, 8), np.linspace(-0.7, 0.7, 7)), axis=-1).reshape(-1, 2)
+    unit, reach = 0.01, 8
+    wanted = np.array([0.03, -0.02, 0.01, 0.0, 0.0, 0.01, 0.0, 0.0])
+    shift = wanted[:2] + grid * 0.01
+    offsets = np.arange(-reach, reach + 1)
+    surfaces = np.zeros((len(grid), 2 * reach + 1, 2 * reach + 1), np.float32)
+    for index, moved_by in enumerate(shift / unit):
+        axis = index % 2
+        bump = np.exp(-0.5 * ((offsets - moved_by[axis]) / 1.5) ** 2)
+        surfaces[index] = bump[None, :] if axis == 0 else bump[:, None]
+    found = climb(Patches(surfaces, grid, unit), 6)
+    assert found[:2] == pytest.approx(wanted[:2], abs=0.1 * unit)
+    assert found[2:6] == pytest.approx(wanted[2:6], abs=0.002)
+
+
+def test_oddness_is_what_turning_and_scaling_leave():
+    one = picture(scene(1)[0])
+    shown = Frame((240, 180), np.eye(3))
+    assert np.abs(oddness(similar(1.2, 9, (5, 3), SIZE), shown, (one, one))).max() < 1e-9
+    skewed = changed(np.eye(3), np.array([0, 0, 0.02, 0, 0, -0.02, 0.01, 0]), shown)
+    assert oddness(skewed, shown, (one, one)) == pytest.approx([0.02, 0, 0.01, 0], abs=1e-3)
+
+
+def test_chance_explains_few_agreeing_patches_and_not_many():
+    draw = np.random.default_rng(0)
+    surfaces = draw.random((100, 25, 25)).astype(np.float32)
+    at = draw.uniform(-1, 1, (100, 2))
+    assert beyond_chance(Patches(surfaces, at, 0.01)) < 5
+    surfaces[:30, 12, 12] = 2
+    assert beyond_chance(Patches(surfaces, at, 0.01)) > 40
+
+
+def test_half_pixels_are_kept():
+    corner = stretch((100, 50), (50, 25)) @ np.array([-0.5, -0.5, 1])
+    assert corner[:2] == pytest.approx([-0.5, -0.5])
+
+
+class TestBadInput:
+    def test_no_pairs(self):
+        with pytest.raises(UserError, match="no pairs"):
+            align([])
+
+    def test_mixed_sizes(self):
+        thermal, visible = pair(1)
+        with pytest.raises(UserError, match="160x128 with 120x90 and 160x128 with 240x180"):
+            align([(thermal, visible), (thermal, visible[:90, :120])])
+
+    def test_flat_images(self):
+        thermal, visible = pair(1)
+        with pytest.raises(UserError, match="flat"):
+            align([(np.full_like(thermal, 40), visible)])
+
+    def test_tiny_images(self):
+        thermal, visible = pair(1)
+        with pytest.raises(UserError, match="at least 48"):
+            align([(thermal[:30], visible)])
