@@ -20,7 +20,9 @@ from streamfuse.config import (
     SyntheticConfig,
 )
 from streamfuse.config import resolve as resolve_in
+from streamfuse.correction import Correction
 from streamfuse.curve import PublisherKeys
+from streamfuse.errors import UserError
 from streamfuse.frames import Modality
 from streamfuse.publish import Dropped, Publisher, Sent, SourceStates
 from streamfuse.register import Registrar
@@ -144,9 +146,26 @@ def open_registrar(
     config: RunConfig, cameras: Cameras, rig: Rig, thermal: SourceInfo, rgb: SourceInfo
 ) -> Registrar | StretchRegistrar:
     size, fit = config.output.size, config.output.fit
+    asked = config.registration
     if config.rig is None and cameras.rig is None:
+        if asked.depth_m is not None or asked.correct == "follow":
+            raise UserError(
+                "register.depth_m and register.correct: follow need a rig file, and the run file names none"
+            )
         return StretchRegistrar(thermal.size, rgb.size, size=size, fit=fit)
-    return Registrar(rig, size=size, fit=fit, thermal_size=thermal.size, rgb_size=rgb.size)
+    return Registrar(rig, size=size, fit=fit, thermal_size=thermal.size, rgb_size=rgb.size, depth_m=asked.depth_m)
+
+
+def open_correction(
+    config: RunConfig, cameras: Cameras, registrar: Registrar | StretchRegistrar, fuser: Fuser
+) -> Correction | None:
+    """Who follows the drift; nobody without a rig, and none in a deterministic run, whose outputs know no time."""
+    if isinstance(registrar, Registrar):
+        registrar.before_swap = fuser.foresee
+    asked = config.registration.correct
+    if asked == "off" or cameras.deterministic or isinstance(registrar, StretchRegistrar):
+        return None
+    return Correction(registrar, apply=asked == "follow")
 
 
 def open_matcher(match: MatchConfig, rig: Rig, thermal: SourceInfo, rgb: SourceInfo) -> PairMatcher:

@@ -104,6 +104,13 @@ class OutputConfig(Section):
     fit: Literal["crop", "stretch"] = "crop"
 
 
+class RegisterConfig(Section):
+    """Needs a rig file; without one nothing is known of depth or drift."""
+
+    depth_m: Positive | None = None  # of the plane at which both images meet (.inf: far away); the rig's working depth
+    correct: Literal["off", "watch", "follow"] = "watch"  # drift: not measured, measured and said, or corrected too
+
+
 class ToneConfig(Section):
     method: Literal["auto", "linear", "percentile", "plateau"] = "auto"
     time_constant_s: Annotated[float, Field(ge=0)] = 1.0
@@ -137,6 +144,8 @@ class RunConfig(Section):
     policy: Literal["every", "newest"] | None = None  # newest for live cameras, else every
     match: MatchConfig = MatchConfig()
     output: OutputConfig = OutputConfig()
+    # `register` alone would hide a method of pydantic's
+    registration: Annotated[RegisterConfig, Field(alias="register")] = RegisterConfig()
     tone: ToneConfig = ToneConfig()
     fuse: FuseConfig = FuseConfig()
     publish: PublishConfig = PublishConfig()

@@ -221,6 +221,23 @@ class WarpMap:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """What is known of the alignment since the start of the run, in output pixels (x right, y down).
+
+    `state`: off (not measured), watching (measured, not applied), following (measured and corrected), frozen (unsure
+    at present, the correction stays as it is). `drift_px`: how far the thermal image has moved from where it was at
+    the start, before correction; `spread_px`: one standard deviation of that, per axis; `applied_px`: how much of it
+    is corrected; `trusted`: share of the recent estimates that could be used.
+    """
+
+    state: str = "off"
+    drift_px: tuple[float, float] = (0.0, 0.0)
+    spread_px: float = 0.0
+    applied_px: tuple[float, float] = (0.0, 0.0)
+    trusted: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AlignedPair:
     """A pair (or a lone frame) plus the geometry that puts it onto the output grid; pixels are still untouched.
@@ -231,6 +248,7 @@ class AlignedPair:
     frames: FramePair | LoneFrame
     warp: WarpMap
     confidence: float
+    alignment: Alignment = field(default_factory=Alignment)
     stamps: Stamps = field(default_factory=dict[str, int])
 
     def stamped(self, stage: str, at_ns: int) -> AlignedPair:
@@ -275,6 +293,7 @@ class FusedFrame:
     model: str = ""
     calibration: str = ""
     confidence: float = 0.0
+    alignment: Alignment = field(default_factory=Alignment)
     session: str = ""
     same_boot: bool = True
     drops: Mapping[str, int] = field(default_factory=dict[str, int])

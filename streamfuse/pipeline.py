@@ -18,6 +18,7 @@ from streamfuse import assemble
 from streamfuse.capture import Capture, InOrder, Item, StreamEnd
 from streamfuse.clock import now_ns
 from streamfuse.config import RunConfig, resolve
+from streamfuse.correction import Correction
 from streamfuse.errors import StreamfuseError
 from streamfuse.frames import DroppedFrame, Frame, FramePair, FusedFrame, LoneFrame, Reason, Stamps
 from streamfuse.fuse import Fuser
@@ -50,6 +51,7 @@ class _Flow:
     intake: Capture | InOrder
     matcher: PairMatcher
     registrar: Registrar | StretchRegistrar
+    correction: Correction | None
     fuser: Fuser
     sink: Sink
     frames: FrameLedger
@@ -118,6 +120,8 @@ class _Flow:
         try:
             matched = outcome.stamped("matched", now_ns())
             aligned = self.registrar.register(matched).stamped("registered", now_ns())
+            if self.correction is not None:
+                self.correction.offer(outcome)
             fused = self.fuser.fuse(aligned, layers=self.sink.wanted())
             self.made += 1
             self.sink.send(replace(fused, drops={**self.frames.dropped, **self.outputs.dropped_by_reason}))
@@ -168,11 +172,13 @@ def run(
         registrar = assemble.open_registrar(config, found, rig, thermal, rgb)
         fuser = opened.enter_context((fusion or assemble.open_fusion)(config))
         fuser.prepare(registrar.warp)
+        correction = assemble.open_correction(config, found, registrar, fuser)
         publisher = functools.partial(assemble.open_publisher, config, rig, fuser, sources=lambda: health.states)
         flow = _Flow(
             intake=intake,
             matcher=assemble.open_matcher(config.match, rig, thermal, rgb),
             registrar=registrar,
+            correction=opened.enter_context(correction) if correction else None,
             fuser=fuser,
             sink=(sink or publisher)(*_recorders(outputs, stamps)),
             frames=opened.enter_context(FrameLedger(resolve(config, config.ledger) if config.ledger else None)),

@@ -1,21 +1,28 @@
-"""Registrar: attaches to frames the map that puts thermal onto the output grid; rebuilds it when the depth changes.
+"""Registrar: attaches to frames the map that puts thermal onto the output grid; rebuilds it when depth or drift change.
 
-Touches no pixels (they are warped where they are fused) and knows nothing of time; the geometry is in `warp`.
+Touches no pixels (they are warped where they are fused) and knows nothing of time; the geometry is in `warp` and
+`depths`. A new map is made in the background and swapped in between two frames, so that no frame waits for one.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from streamfuse.depths import Box, DepthMaps, Geometry, check_region
 from streamfuse.errors import StreamfuseError, UserError
-from streamfuse.frames import AlignedPair, Frame, FramePair, LoneFrame, Size, WarpMap
+from streamfuse.frames import AlignedPair, Alignment, Frame, FramePair, LoneFrame, OutputGrid, Size, WarpMap
 from streamfuse.rig import Rig
 from streamfuse.warp import build_warp, output_grid, parallax_px_per_inverse_m
 
 __all__ = ["Registrar", "output_grid", "parallax_px_per_inverse_m"]
 
+PROVISIONAL = 0.5
+"""Most that the alignment of a provisional rig is trusted."""
+MOST_REGIONS = 16
 BASELINE_ERROR = 0.05
 """How well a baseline is assumed known: a map moved by s pixels from the calibrated depth may be wrong by 5 % of s."""
 
@@ -26,7 +33,8 @@ class Registrar:
     Confidence of an alignment = min(1, 1 / expected error), the expected error in RGB pixels being the rig's
     `residual_px` plus, when the depth is not the rig's working depth, 5 % of the parallax between the two. So 1 means
     "within a pixel, where the calibration was measured"; a rig that does not state its residual gives 0 = unknown, and
-    so does a depth at which the two images do not meet.
+    so does a depth at which the two images do not meet. Drift that was measured and is not corrected adds to the
+    error; a provisional rig is trusted by half at most.
     It says nothing of objects off the depth plane: `parallax_px_per_inverse_m` predicts those.
     """
 
@@ -50,15 +58,27 @@ class Registrar:
         self._calibration = rig.content_hash
         self._rig = _rig_at(rig, *streams, scale=scale)
         self._grid = output_grid(self._rig.rgb_size, size, fit)
-        self._current = self._build(self._checked(depth_m) if depth_m is not None else rig.working_depth_m, revision=0)
+        self._maps = DepthMaps(self._rig, self._grid, self._calibration)
+        self._asked = Geometry(self._checked(depth_m) if depth_m is not None else self._rig.working_depth_m)
+        self._regions: dict[str, tuple[Box, float]] = {}
+        warp = build_warp(self._rig, self._grid, self._asked.depth_m, calibration=self._calibration, revision=0)
+        self._current = warp, self._confidence(warp)
         self._check_overlap()
         self._lock = threading.Lock()
-        self._wanted: float | None = None
+        self._built = self._asked
         self._builder: threading.Thread | None = None
+        self.alignment = Alignment()
+        self.before_swap: Callable[[WarpMap], None] = lambda _: None
+        """Called in the background with every new map before frames get it."""
 
     @property
     def warp(self) -> WarpMap:
         return self._current[0]
+
+    @property
+    def depth_m(self) -> float | None:
+        """The depth asked for last, outside all regions; None for a planar rig."""
+        return self._asked.depth_m
 
     @property
     def confidence(self) -> float:
@@ -66,24 +86,48 @@ class Registrar:
 
     def register(self, frames: FramePair | LoneFrame) -> AlignedPair:
         """The frames with the current map. Raises StreamfuseError for a frame that is not of the map's size."""
-        warp, confidence = self._current
+        (warp, confidence), alignment = self._current, self.alignment
         _check_size(frames.thermal, warp.thermal_size)
         _check_size(frames.rgb, warp.grid.rgb_size)
         stamps = frames.stamps or frames.reference.stamps
-        return AlignedPair(frames=frames, warp=warp, confidence=confidence, stamps=stamps)
+        if confidence and alignment.state != "off":
+            confidence = 1 / (1 / confidence + _uncorrected_px(alignment, warp.grid))
+        return AlignedPair(frames=frames, warp=warp, confidence=confidence, alignment=alignment, stamps=stamps)
 
-    def set_depth(self, depth_m: float) -> None:
-        """Ask for the map of another depth; it is built in the background and swapped in when ready (revision + 1).
+    def set_depth(self, depth_m: float, region: Box | None = None, *, name: str = "") -> None:
+        """Ask for the map of another depth; it is made in the background and swapped in when ready (revision + 1).
 
-        When depths arrive faster than maps can be built, only the newest is built. Raises UserError for a depth that
-        is not positive, and for a planar rig, which holds for the one plane it was measured on.
+        With a `region` (x, y, width, height in output pixels: a tracker's box) only there, with a smooth border; the
+        `name` tells several apart (16 at most) and replaces the region that had it. When requests come faster than
+        maps are made, only the newest is made. Raises UserError for a depth that is not positive, a region without
+        area or outside the output, and for a planar rig, which holds for the one plane it was measured on.
         """
         depth_m = self._checked(depth_m)
         with self._lock:
-            self._wanted = depth_m
-            if self._builder is None:
-                self._builder = threading.Thread(target=self._rebuild, name="registrar-map", daemon=True)
-                self._builder.start()
+            if region is not None:
+                box = check_region(region, self._grid)
+                if len(self._regions.keys() | {name}) > MOST_REGIONS:
+                    raise UserError(f"region {name!r}: at most {MOST_REGIONS} regions; forget_region takes one away")
+                self._regions.pop(name, None)
+                self._regions[name] = box, depth_m
+            else:
+                self._asked = replace(self._asked, depth_m=depth_m)
+            self._ask(replace(self._asked, regions=tuple(self._regions.values())))
+
+    def forget_region(self, name: str = "") -> None:
+        """The region's depth is that of the rest again; nothing happens where there is none of that name."""
+        with self._lock:
+            self._regions.pop(name, None)
+            self._ask(replace(self._asked, regions=tuple(self._regions.values())))
+
+    def correct(self, moved_px: tuple[float, float]) -> None:
+        """Ask for a map that undoes this shift: how far (x, y), in output pixels, the thermal image lies off."""
+        with self._lock:
+            self._ask(replace(self._asked, moved_px=moved_px))
+
+    def measuring_map(self, grid: OutputGrid) -> WarpMap:
+        """The map of the present depth on another grid, without regions and correction."""
+        return DepthMaps(self._rig, grid, self._calibration).warp(Geometry(self._asked.depth_m), 0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until every depth asked for is in use; False when that takes longer than `timeout_s`."""
@@ -93,26 +137,35 @@ class Registrar:
             builder.join(timeout_s)
         return builder is None or not builder.is_alive()
 
+    def _ask(self, geometry: Geometry) -> None:
+        """Have it built unless it is there; called with the lock held."""
+        self._asked = geometry
+        if self._builder is None and geometry != self._built:
+            self._builder = threading.Thread(target=self._rebuild, name="registrar-map", daemon=True)
+            self._builder.start()
+
     def _rebuild(self) -> None:
         try:
-            while (depth_m := self._take_wanted()) is not None:
-                self._current = self._build(depth_m, self.warp.revision + 1)
+            while (geometry := self._next()) is not None:
+                warp = self._maps.warp(geometry, self.warp.revision + 1)
+                self.before_swap(warp)
+                self._current = warp, self._confidence(warp)
         except BaseException:
             with self._lock:
                 self._builder = None
             raise
 
-    def _take_wanted(self) -> float | None:
-        """The newest depth asked for; None ends the builder in the same breath, so that no request falls between."""
+    def _next(self) -> Geometry | None:
+        """The newest one asked for; None ends the builder in the same breath, so that no request falls between."""
         with self._lock:
-            depth_m, self._wanted = self._wanted, None
-            if depth_m is None:
+            if self._asked == self._built:
                 self._builder = None
-            return depth_m
+                return None
+            self._built = self._asked
+            return self._asked
 
-    def _build(self, depth_m: float | None, revision: int) -> tuple[WarpMap, float]:
-        warp = build_warp(self._rig, self._grid, depth_m, calibration=self._calibration, revision=revision)
-        return warp, _confidence(self._rig, depth_m) if warp.valid.any() else 0.0
+    def _confidence(self, warp: WarpMap) -> float:
+        return _confidence(self._rig, warp.depth_m) if warp.valid.any() else 0.0
 
     def _check_overlap(self) -> None:
         if not self.warp.valid.any():
@@ -152,7 +205,15 @@ def _confidence(rig: Rig, depth_m: float | None) -> float:
     if parallax and depth_m and rig.working_depth_m:
         moved_px = np.hypot(*parallax) * abs(1 / depth_m - 1 / rig.working_depth_m)
         error_px += BASELINE_ERROR * float(moved_px)
-    return min(1.0, 1.0 / error_px) if error_px > 0 else 1.0
+    most = PROVISIONAL if rig.provisional else 1.0
+    return min(most, 1.0 / error_px) if error_px > 0 else most
+
+
+def _uncorrected_px(alignment: Alignment, grid: OutputGrid) -> float:
+    """Drift that is there beyond doubt and not corrected, in RGB pixels."""
+    left = np.subtract(alignment.drift_px, alignment.applied_px)
+    known = max(0.0, float(np.hypot(*left)) - 3 * alignment.spread_px)
+    return known * grid.crop[2] / grid.size[0]
 
 
 def _check_size(frame: Frame | None, expected: Size) -> None:

@@ -53,17 +53,18 @@ def parallax_px_per_inverse_m(rig: Rig, grid: OutputGrid) -> tuple[float, float]
     return -rig.rgb.fx * to_x * scale_x, -rig.rgb.fy * to_y * scale_y
 
 
-def thermal_from_rgb(rig: Rig, pixels: Floats, depth_m: float | None) -> tuple[Floats, Bools]:
+def thermal_from_rgb(rig: Rig, pixels: Floats, depth_m: float | Floats | None) -> tuple[Floats, Bools]:
     """RGB pixels (... 2) to thermal pixels (... 2), and where that is valid: both lenses within their fold, in front.
 
     Full rig: the pixel's ray meets the plane Z = `depth_m` of the RGB camera; that point is seen by the thermal one.
-    With ray r: X_rgb = Z r and X_thermal = R^T (X_rgb - t), divided by Z so that an infinite depth works too.
+    With ray r: X_rgb = Z r and X_thermal = R^T (X_rgb - t), divided by Z so that an infinite depth works too. Every
+    pixel may have a depth of its own (...).
     """
     if rig.thermal is None or rig.rgb is None or rig.rgb_from_thermal is None or depth_m is None:
         return _through_homography(rig, pixels)
     rays, seen = rig.rgb.rays(pixels)
     pose = rig.rgb_from_thermal
-    rotated_rays = _homogeneous(rays) - pose.translation_vector / depth_m
+    rotated_rays = _homogeneous(rays) - pose.translation_vector / np.asarray(depth_m)[..., None]
     thermal_pixels, projected = rig.thermal.project(rotated_rays @ pose.rotation_matrix)
     return thermal_pixels, seen & projected
 
@@ -77,7 +78,7 @@ def build_warp(rig: Rig, grid: OutputGrid, depth_m: float | None, *, calibration
     for top in range(0, height, rows_at_once):
         bottom = min(top + rows_at_once, height)
         thermal_pixels, usable = thermal_from_rgb(rig, _rgb_pixels(grid, top, bottom), depth_m)
-        coordinates[top:bottom], valid[top:bottom] = _on_image(thermal_pixels, usable, rig.thermal_size)
+        coordinates[top:bottom], valid[top:bottom] = on_image(thermal_pixels, usable, rig.thermal_size)
     return WarpMap(coordinates, valid, rig.thermal_size, grid, calibration, depth_m, revision)
 
 
@@ -105,7 +106,7 @@ def _rgb_pixels(grid: OutputGrid, top: int, bottom: int) -> Floats:
     return pixels
 
 
-def _on_image(pixels: Floats, usable: Bools, size: Size) -> tuple[NDArray[np.float32], Bools]:
+def on_image(pixels: Floats, usable: Bools, size: Size) -> tuple[NDArray[np.float32], Bools]:
     """Coordinates as they are stored, and which of those lie on the image.
 
     Border coordinates lose their rounding error; the far outside is cut off at one image size, and pixels without any

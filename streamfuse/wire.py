@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.errors import WireError
-from streamfuse.frames import Clock, FusedFrame, InputInfo, Pixels, Radiometric, State
+from streamfuse.frames import Alignment, Clock, FusedFrame, InputInfo, Pixels, Radiometric, State
 from streamfuse.timing import stage_durations_ns
 from streamfuse.wire_fields import Fields, ns_from_us, read_object, time_fields, us_from_ns, write_object
 from streamfuse.wire_image import JPEG_QUALITY, PackedImage, pack, unpack
 
 PREFIX = "sf/1/"
-REVISION = 0
+REVISION = 1
 """`v` of the header: grows when keys are added. What breaks readers changes the number in the topic instead."""
 
 STREAMS = ("fused", "thermal", "thermal-raw", "visible")
@@ -120,6 +120,7 @@ def encode(
         "inputs": _input_fields(frame, origin),
         "state": frame.state.value,
         "confidence": float(frame.confidence),
+        "alignment": _alignment_fields(frame.alignment),
         "calibration": frame.calibration,
         "method": {"model": frame.model, "engine": frame.engine},
         "stages_us": {stage: us_from_ns(ns) for stage, ns in stage_durations_ns(frame.stamps).items()},
@@ -225,6 +226,16 @@ def _extra_fields(frame: FusedFrame, images: Sequence[PackedImage]) -> dict[str,
     return extra
 
 
+def _alignment_fields(alignment: Alignment) -> dict[str, Any]:
+    return {
+        "state": alignment.state,
+        "drift_px": [round(float(value), 3) for value in alignment.drift_px],
+        "spread_px": round(float(alignment.spread_px), 3),
+        "applied_px": [round(float(value), 3) for value in alignment.applied_px],
+        "trusted": float(alignment.trusted),
+    }
+
+
 def _decode_record(header: Fields, stream: str) -> Record:
     session = header.text("session")
     if stream == "info":
@@ -273,6 +284,7 @@ def _decode_frame(header: Fields, images: dict[str, Pixels], *, same_boot: bool)
         model=method.text("model"),
         calibration=header.text("calibration"),
         confidence=header.number("confidence"),
+        alignment=_decode_alignment(header),
         session=header.text("session"),
         same_boot=same_boot,
         drops=header.integers("drops"),
@@ -298,6 +310,26 @@ def _decode_input(entry: Fields, recorded: bool) -> InputInfo:
         recording_ns=entry.time_ns("stamp") if recorded and entry.has("stamp") else None,
         held=entry.flag("held"),
     )
+
+
+def _decode_alignment(header: Fields) -> Alignment:
+    if not header.has("alignment"):
+        return Alignment()
+    fields = header.inner("alignment")
+    return Alignment(
+        state=fields.text("state"),
+        drift_px=_pair_of(fields, "drift_px"),
+        spread_px=fields.number("spread_px"),
+        applied_px=_pair_of(fields, "applied_px"),
+        trusted=fields.number("trusted"),
+    )
+
+
+def _pair_of(fields: Fields, key: str) -> tuple[float, float]:
+    numbers = fields.numbers(key, 2)
+    if len(numbers) != 2:
+        raise WireError(f"{fields.where}.{key} must be two numbers, found {len(numbers)}")
+    return numbers[0], numbers[1]
 
 
 def _decode_tone(extra: Fields) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamfuse.errors import WireError
-from streamfuse.frames import Clock, FusedFrame, InputInfo, Radiometric, State
+from streamfuse.frames import Alignment, Clock, FusedFrame, InputInfo, Radiometric, State
 from streamfuse.timing import STAGES
 from streamfuse.wire import Bye, Heartbeat, Info, Origin, decode, encode, encode_record, split_topic
 from streamfuse.wire_fields import ns_from_us, us_from_ns
@@ -71,6 +71,9 @@ def fused_frames(draw: st.DrawFn) -> FusedFrame:
         model=draw(NAME),
         calibration=draw(NAME),
         confidence=draw(st.floats(0, 1)),
+        alignment=draw(
+            st.builds(Alignment, state=st.sampled_from(["off", "watching", "frozen"]), trusted=st.floats(0, 1))
+        ),
         session=draw(NAME),
         drops=draw(st.dictionaries(NAME, COUNT, max_size=3)),
         stamps=draw(st.dictionaries(st.sampled_from(STAGES), TIME, max_size=9)),
@@ -99,6 +102,9 @@ def example() -> FusedFrame:
         model="laplacian",
         calibration="sha256:51f0",
         confidence=0.75,
+        alignment=Alignment(
+            state="following", drift_px=(1.25, -0.5), spread_px=0.25, applied_px=(1.0, 0.0), trusted=0.875
+        ),
         session="5e55",
         drops={"late": 2},
         stamps={"offered": 1_990_000_000, "captured": 1_991_000_000, "fused": 1_999_500_000, "sent": 2_000_000_000},
@@ -190,6 +196,16 @@ def test_golden_thermal_counts_carry_their_scale_and_tone_curve():
     counts, values = received.tone
     assert np.interp(0.5, values, counts) == 7450
     assert bytes(golden("sf1_thermal_raw")[2][:2]) == (7400).to_bytes(2, "little")
+
+
+def test_alignment_has_two_coordinates_and_none_means_off():
+    topic, header, pixels = golden("sf1_fused_raw")
+    fields = json.loads(header)
+    fields["alignment"]["drift_px"] = [1.0]
+    with pytest.raises(WireError, match=r"header.alignment.drift_px must be two numbers, found 1"):
+        decode([topic, json.dumps(fields).encode(), pixels], boot_id=BOOT)
+    del fields["alignment"]
+    assert decode([topic, json.dumps(fields).encode(), pixels], boot_id=BOOT).alignment == Alignment()
 
 
 def test_golden_jpeg_is_read_red_first():

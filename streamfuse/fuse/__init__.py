@@ -109,6 +109,13 @@ class Fuser:
             raise EngineError(f"engine {self.engine!r} cannot run model {self.model!r}: {failure}") from failure
         self._warp = warp
 
+    def foresee(self, warp: WarpMap) -> None:
+        """Do beforehand what a new map of the same size costs, from any thread, so that no frame waits for it."""
+        from streamfuse.fuse.graph import change_share, sampling_grid
+
+        sampling_grid(warp)
+        change_share(warp)
+
     def reset(self) -> None:
         """Forget the streams (time jumped, a source was replaced); the output's sequence goes on."""
         self._tone.reset()
@@ -178,6 +185,7 @@ class Fuser:
             model=self.model,
             calibration=aligned.warp.calibration,
             confidence=aligned.confidence,
+            alignment=aligned.alignment,
             stamps=aligned.stamps,
             layers=layers,
             tone=(curve.counts, curve.values) if curve is not None else None,

@@ -9,6 +9,8 @@ It knows nothing of frames, time or engines; it is a plain module, exportable, w
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ class FusionGraph(nn.Module):
     def set_warp(self, warp: WarpMap) -> None:
         """Take over a map; one of the same size is copied in place, so that a compiled graph goes on using it."""
         self._replace("grid", sampling_grid(warp)[None])
-        self._replace("strength", feathered(warp.valid)[None, None])
+        self._replace("strength", change_share(warp)[None, None])
         self._replace("valid", warp.valid.astype(np.float32)[None, None])
 
     def forward(self, counts: Tensor, lut: Tensor, rgb: Tensor) -> Tensor:
@@ -69,7 +71,7 @@ class FusionGraph(nn.Module):
 
     def _replace(self, name: str, array: NDArray[np.float32]) -> None:
         old: Tensor = getattr(self, name)
-        new = torch.from_numpy(array)
+        new = torch.tensor(array)  # a copy: the arrays of a map are shared
         if old.shape == new.shape:
             old.copy_(new)
         else:
@@ -93,10 +95,20 @@ def as_bytes(values: Tensor) -> Tensor:
     return (values.clamp(0, 255) + 0.5).to(torch.int32).to(torch.uint8)
 
 
+@lru_cache(maxsize=2)
 def sampling_grid(warp: WarpMap) -> NDArray[np.float32]:
-    """The map in grid_sample's coordinates, in which -1 and 1 are the outer edges of the border pixels: H W 2."""
+    """The map in grid_sample's coordinates, in which -1 and 1 are the outer edges of the border pixels: H W 2.
+
+    Remembered, as `change_share` is, so that it can be made before the map is used; not to be written into.
+    """
     size = np.array(warp.thermal_size, dtype=np.float64)
     return ((2 * warp.thermal_from_output.astype(np.float64) + 1) / size - 1).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def change_share(warp: WarpMap) -> NDArray[np.float32]:
+    """What share of the network's change is applied: H W float32."""
+    return feathered(warp.valid)
 
 
 def feathered(valid: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from streamfuse.frames import Pixels, Size, WarpMap
 from streamfuse.fuse.device_graph import widened
-from streamfuse.fuse.graph import feathered, sampling_grid, warped
+from streamfuse.fuse.graph import change_share, sampling_grid, warped
 from streamfuse.fuse.planar import rounded
 from streamfuse.fuse.streams import STAGES, Mark, Streams
 from streamfuse.thermal import ToneCurve
@@ -42,7 +42,7 @@ class Geometry:
 
     def set_warp(self, warp: WarpMap) -> None:
         self.grid[0].copy_(torch.from_numpy(sampling_grid(warp)))
-        self.strength[0, 0].copy_(torch.from_numpy(feathered(warp.valid)))
+        self.strength[0, 0].copy_(torch.from_numpy(change_share(warp)))
         self.valid[0, 0].copy_(torch.from_numpy(warp.valid))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from streamfuse.frames import Pixels, Size, WarpMap
-from streamfuse.fuse.graph import LUMA, feathered, luma_change, sampling_grid, warped
+from streamfuse.fuse.graph import LUMA, change_share, luma_change, sampling_grid, warped
 from streamfuse.thermal import ToneCurve
 
 Inputs = dict[str, NDArray[Any]]
@@ -98,7 +98,7 @@ class Buffers:
 
     def set_warp(self, warp: WarpMap) -> None:
         self.geometry["grid"][0] = sampling_grid(warp)
-        self.geometry["strength"][0, 0] = feathered(warp.valid)
+        self.geometry["strength"][0, 0] = change_share(warp)
         self.geometry["valid"][0, 0] = warp.valid
 
 
