@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from streamfuse.calibrate.commands import aligning, exchange
+from streamfuse.calibrate.commands import aligning, exchange, seeing
 from streamfuse.calibrate.commands.report import report
 
 app = typer.Typer(
     help="From two cameras to a rig file: targets, detection, lenses and rig, clock delay, first alignment.",
     no_args_is_help=True,
 )
+app.command()(seeing.detect)
 app.command()(report)
 app.command("import")(exchange.import_rig)
 app.command("export")(exchange.export_rig)

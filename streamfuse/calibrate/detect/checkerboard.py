@@ -37,6 +37,19 @@ def find(prepared: Prepared, values: Scalars, target: Target) -> Found | None:
     return None
 
 
+def size_seen(prepared: Prepared, values: Scalars) -> tuple[int, int] | None:
+    """Columns and rows of whatever checkerboard is in the image, the larger number first."""
+    flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_LARGER
+    found, corners, meta = cv2.findChessboardCornersSBWithMeta(prepared.image, (3, 3), flags)
+    if not found:
+        return None
+    rows, columns = meta.shape[:2]
+    grid = _right_handed(prepared.recorded(np.asarray(corners, np.float64).reshape(-1, 2)).reshape(rows, columns, 2))
+    if _judged(values, refined(values, grid), Target("checkerboard", columns, rows)) is None:
+        return None
+    return max(columns, rows), min(columns, rows)
+
+
 def _searches(image: Bytes, shape: tuple[int, int]) -> Any:
     """Corners (N 2) by each of OpenCV's searches that finds some, the more exact one first."""
     found, corners = cv2.findChessboardCornersSB(image, shape, flags=cv2.CALIB_CB_NORMALIZE_IMAGE)

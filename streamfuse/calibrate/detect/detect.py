@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.calibrate.detect import checkerboard, circles, markers
@@ -25,6 +27,8 @@ SEARCHES: dict[Kind, Search] = {
 }
 ENOUGH = 0.95
 """Share of the target's points from which no further preparation is tried."""
+OTHER_TRIES = 3
+"""Preparations in which a board of another size is looked for, where the asked one is not there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +61,15 @@ def look_for(image: NDArray[Any], target: Target, *, hurry: bool = False) -> Loo
         if best is None or len(found.indices) > len(best.indices):
             how = prepared.how if kind in ("grey", "counts") else f"{kind}, {prepared.how}"
             size = values.shape[1], values.shape[0]
-            best = Sighting(found.indices, found.pixels, found.quality, size, shown_by=how)
+            order = np.argsort(found.indices)
+            best = Sighting(found.indices[order], found.pixels[order], found.quality[order], size, shown_by=how)
         if len(best.indices) >= ENOUGH * len(target.points_m):
             break
+    if best is None and other is None and target.kind == "checkerboard" and not hurry:
+        other = _other_board(values)
     return Look(best, None if best else other)
+
+
+def _other_board(values: Scalars) -> tuple[int, int] | None:
+    sizes = (checkerboard.size_seen(prepared, values) for prepared in islice(preparations(values), OTHER_TRIES))
+    return next((size for size in sizes if size), None)

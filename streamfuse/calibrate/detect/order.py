@@ -1,26 +1,17 @@
-"""Which point is which: a grid's points in an order that both cameras share.
+"""Which point is which: of the numberings under which a target looks the same, the one that stands upright.
 
 A board that looks the same upside down can be numbered in two ways (a square one in four). Detection numbers so that
-rows run to the right and columns down in the image; a pair is then made to agree: of the possible numberings the one
-that turns the board least between the two images is taken, which holds for cameras mounted less than 90 degrees apart.
+rows run to the right and columns down in the image, which cameras mounted the same way up agree on; solving checks it
+over all views.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 
 from streamfuse.calibrate.detect.plane import fit_homography, mapped
 from streamfuse.calibrate.target import Floats, Target
-from streamfuse.calibrate.views import Indices, Sighting
-
-
-def same_order(thermal: Sighting, rgb: Sighting, target: Target) -> Sighting:
-    """The RGB sighting, numbered as the thermal one is."""
-    options = [replace(rgb, indices=turn[rgb.indices]) for turn in turns(target)]
-    angle = _turn_of(thermal, target)
-    return min(options, key=lambda option: abs(_wrapped(_turn_of(option, target) - angle)))
+from streamfuse.calibrate.views import Indices
 
 
 def upright(points: Floats, target: Target) -> Indices:
@@ -49,10 +40,6 @@ def turns(target: Target) -> list[Indices]:
     return found
 
 
-def _turn_of(sighting: Sighting, target: Target) -> float:
-    return _angle(target.points_m[sighting.indices, :2], sighting.pixels)
-
-
 def _angle(plane: Floats, pixels: Floats) -> float:
     """Direction in the image of the target's x axis at the middle of the points, radians."""
     homography = fit_homography(plane, pixels)
@@ -60,7 +47,3 @@ def _angle(plane: Floats, pixels: Floats) -> float:
     step = np.array([1e-3 * float(np.ptp(plane)), 0])
     before, after = mapped(homography, np.array([middle - step, middle + step]))
     return float(np.arctan2(*(after - before)[::-1]))
-
-
-def _wrapped(angle: float) -> float:
-    return float((angle + np.pi) % (2 * np.pi) - np.pi)
