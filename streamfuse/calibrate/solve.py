@@ -15,6 +15,7 @@ import numpy as np
 from streamfuse.calibrate.solve_bundle import Seen, State
 from streamfuse.calibrate.solve_checks import (
     check_agreement,
+    check_kept,
     check_lens,
     check_rig,
     check_tilts,
@@ -130,6 +131,8 @@ def _rig(
     start = _start(states, found, sorted(set(used[1]) - set(used[0])))
     second = fit(states[1], (seen[1],), rounds=1)  # its rows changed with the views apart
     joint = join(start, (thermal.fitted, second), seen)
+    kept = set(joint.fitted.views_used(seen, 0)) & set(joint.fitted.views_used(seen, 1))
+    check_kept(len(kept), len(np.intersect1d(thermal.seen.view, rgb.seen.view)))
     check_rig(joint.fitted.state, joint.fitted.state.shifts[both][:, 2])
     why = "its two images show the target in different poses (misses {:.0f} px): only thermal counts"
     return joint, seen, [(names[view], why.format(found.miss_px[view])) for view in found.apart]

@@ -23,6 +23,7 @@ WIDEST, NARROWEST = 0.15, 40.0  # focal length in image widths: 147 and 1.4 degr
 SQUARE = 1.5  # focal length across / along
 MOST_TURN = 100.0  # degrees between the two cameras
 HALF = 0.5
+AGREEING = 0.65  # of the views: with fewer, nobody knows which are right
 REMEDY = "tilt the target by 20 to 40 degrees, to the left, right, up and down, in several places of the image"
 
 
@@ -79,12 +80,21 @@ def folds_in_corner(model: str, lens: Floats, size: Size) -> bool:
 def check_agreement(agreement: Agreement, names: tuple[str, ...], width: int) -> None:
     """Raises UserError where the views do not agree on one rig."""
     apart, count = len(agreement.apart), len(agreement.turned)
-    if count - apart < max(3, HALF * count):
+    if count - apart < max(3, AGREEING * count):
         worst = ", ".join(f"{names[view]} {agreement.miss_px[view]:.0f} px" for view in list(agreement.miss_px)[:4])
         raise UserError(
             f"the two cameras agree on how they stand to each other in {count - apart} of {count} views only (misses "
             f"in an image {width} px wide: {worst}, ...); check that the pairs belong together (names, moment), that "
             "the cameras are not swapped in some, and that neither zooms or moves against the other"
+        )
+
+
+def check_kept(kept: int, given: int) -> None:
+    """Raises UserError where too many of the views that both cameras saw had to be left out."""
+    if kept < max(3, AGREEING * given):
+        raise UserError(
+            f"only {kept} of {given} views agree on lenses and rig, at least {100 * AGREEING:.0f} % must; check "
+            "that the pairs belong together (names, moment), that the cameras are not swapped in some, and for blurred images"
         )
 
 
