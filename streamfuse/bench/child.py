@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from streamfuse.bench.matrix import Cell, Protocol
-from streamfuse.errors import StreamfuseError
+from streamfuse.errors import StreamfuseError, UserError
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -24,6 +24,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measured(request: dict[str, Any], cell: Cell, protocol: Protocol) -> dict[str, Any]:
+    if request["kind"] != "cell" and cell.cameras != "both":
+        raise UserError("peers fuse two cameras; the first cell of this file has one")
     match request["kind"]:
         case "cell":
             from streamfuse.bench.measure import measure

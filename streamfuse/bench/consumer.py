@@ -1,6 +1,6 @@
 """Who receives: processes of their own with the ordinary Subscriber, or one thread where no network is wanted.
 
-python -m streamfuse.bench.consumer ENDPOINT RIG OUT.npy
+python -m streamfuse.bench.consumer ENDPOINT RIG OUT.npy [SERVER_KEY CLIENT_KEY]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from streamfuse.bench.figures import Rows, row_of, table
 from streamfuse.bench.sampler import OURS
 from streamfuse.clock import now_ns
+from streamfuse.curve import ReaderKeys
 from streamfuse.errors import StreamfuseError
 from streamfuse.frames import FusedFrame, Reason
 from streamfuse.outbox import NewestSlots
@@ -28,9 +29,10 @@ PAGE = 4096
 
 
 class Consumers:
-    """Subscribers in processes of their own; a context manager that leaves none behind."""
+    """Subscribers in processes of their own, with these keys if any; a context manager that leaves none behind."""
 
-    def __init__(self, count: int, folder: Path) -> None:
+    def __init__(self, count: int, folder: Path, keys: ReaderKeys | None = None) -> None:
+        self._keys = [str(keys.server), str(keys.client)] if keys else []
         self._files = [folder / f"consumer-{index}.npy" for index in range(count)]
         self._processes: list[subprocess.Popen[str]] = []
 
@@ -48,7 +50,7 @@ class Consumers:
     def join(self, publisher: Publisher) -> None:
         """Start them and wait until all have joined, so that not one frame is missed."""
         for file in self._files:
-            command = [sys.executable, "-m", __name__, publisher.endpoint, publisher.rig, str(file)]
+            command = [sys.executable, "-m", __name__, publisher.endpoint, publisher.rig, str(file), *self._keys]
             self._processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
         give_up_ns = now_ns() + round(JOIN_S * 1e9)
         while publisher.subscribers < len(self._files):
@@ -118,14 +120,14 @@ def touched(frame: FusedFrame) -> FusedFrame:
     return frame
 
 
-def consume(endpoint: str, rig: str, out: Path) -> None:
+def consume(endpoint: str, rig: str, out: Path, curve: ReaderKeys | None = None) -> None:
     """Receive until the publisher says goodbye, then write the table of stamps."""
     from streamfuse.subscribe import Subscriber
 
-    with Subscriber(endpoint, rig=rig, timeout_s=LAST_WORDS_S) as subscriber:
+    with Subscriber(endpoint, rig=rig, timeout_s=LAST_WORDS_S, curve=curve) as subscriber:
         rows = [row_of(touched(frame)) for frame in subscriber.every()]
     np.save(out, table(rows))
 
 
 if __name__ == "__main__":
-    consume(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    consume(sys.argv[1], sys.argv[2], Path(sys.argv[3]), ReaderKeys(*sys.argv[4:]) if sys.argv[4:] else None)

@@ -20,7 +20,8 @@ from streamfuse.timing import STAGES, percentile_summary
 
 Rows = NDArray[np.int64]
 COLUMNS = ("number", "skew", *STAGES)
-"""Columns of a table of outputs, one row each: number of the RGB frame, skew in ns (`NONE`: alone), every stamp."""
+"""Columns of a table of outputs, one row each: number of the RGB frame (-1 - n: thermal frame n, alone), skew in ns
+(`NONE`: alone), every stamp."""
 NONE = np.iinfo(np.int64).min
 P999_NEEDS = 10_000
 RESIDUAL_PERCENT = 2.0
@@ -33,13 +34,25 @@ Numbers = dict[str, float | int | None]
 
 def row_of(frame: FusedFrame) -> tuple[int, ...]:
     """One output as a row of a table with `COLUMNS`."""
-    number = NONE if frame.rgb is None else frame.rgb.sequence
+    thermal = NONE if frame.thermal is None else -1 - frame.thermal.sequence
+    number = thermal if frame.rgb is None else frame.rgb.sequence
     skew = NONE if frame.skew_ns is None else frame.skew_ns
     return (number, skew, *(frame.stamps.get(stage, NONE) for stage in STAGES))
 
 
 def table(rows: Sequence[tuple[int, ...]]) -> Rows:
     return np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS))
+
+
+def of_cameras(rows: Rows, cameras: str) -> Rows:
+    """The outputs that count in a cell with these cameras; those of a single one are numbered by its frames, skew 0."""
+    if cameras == "both":
+        return rows
+    alone = rows[rows[:, 1] == NONE]
+    alone[:, 1] = 0
+    if cameras == "thermal":
+        alone[:, 0] = -1 - alone[:, 0]
+    return alone
 
 
 def measured(rows: Rows, plan: Schedule, until: str) -> Rows:

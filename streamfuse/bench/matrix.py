@@ -48,6 +48,7 @@ class Cell(Section):
     arrivals: Literal["fixed", "poisson", "bursts"] = "fixed"
     codec: Literal["raw", "jpeg"] = "raw"
     subscribers: Annotated[int, Field(ge=0, le=64)] = 1
+    cameras: Literal["both", "thermal", "rgb"] = "both"  # one: the other has failed, and every output is of this one
     transport: Literal["ipc", "tcp", "curve", "thread"] = "ipc"  # thread: a consumer in the same process, no network
 
     @property
@@ -83,7 +84,7 @@ class Cell(Section):
 
     def _named_extras(self) -> list[str]:
         """Unusual values that need their name to be understood."""
-        usual, names = Cell(), ("threads", "thermal_size", "rgb_size", "phase_ms")
+        usual, names = Cell(), ("threads", "thermal_size", "rgb_size", "phase_ms", "cameras")
         return [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) != getattr(usual, name)]
 
     @property

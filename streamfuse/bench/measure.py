@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from streamfuse.bench.figures import (
     frames_told,
     latency_ns,
     measured,
+    of_cameras,
     row_of,
     slope,
     stages_ns,
@@ -32,9 +34,11 @@ from streamfuse.bench.offered import Offer, draw, offer
 from streamfuse.bench.opening import open_timed
 from streamfuse.bench.sampler import Sampler, spent
 from streamfuse.bench.schedule import Schedule, schedule
-from streamfuse.config import FuseConfig, OutputConfig, PublishConfig, RunConfig, SyntheticConfig
+from streamfuse.config import CurveConfig, FuseConfig, OutputConfig, PublishConfig, RunConfig, SyntheticConfig
+from streamfuse.curve import ReaderKeys
 from streamfuse.errors import UserError
 from streamfuse.frames import FusedFrame
+from streamfuse.keys import make_keys
 from streamfuse.pipeline import run
 from streamfuse.publish import Dropped, Sent
 from streamfuse.report import Report
@@ -85,10 +89,12 @@ class Bench:
         return assemble.open_publisher(self.config, self.offered.rig, self.fuser, noted, on_dropped)
 
     def note(self, frame: FusedFrame) -> None:
-        """How many RGB frames wait behind the one just made, and which engine made it."""
-        if frame.rgb is None or frame.rgb.sequence < self.plan.warm:
+        """How many RGB frames (thermal ones without RGB) wait behind the one just made, and which engine made it."""
+        lone = self.cell.cameras == "thermal"
+        shown, source = (frame.thermal, self.offered.thermal) if lone else (frame.rgb, self.offered.rgb)
+        if shown is None or shown.sequence < self.plan.warm:
             return
-        self.depths.append(self.offered.rgb.handed - frame.rgb.sequence - 1)
+        self.depths.append(source.handed - shown.sequence - 1)
         if frame.engine not in self.engines:
             self.engines.append(frame.engine)
 
@@ -98,10 +104,9 @@ def measure(cell: Cell, protocol: Protocol, raw: Path | None = None) -> dict[str
 
     Raises UserError for a cell that this machine cannot run.
     """
-    if cell.transport == "curve":
-        raise UserError("encrypted transport (CURVE) is not built yet")
     plan = planned(cell, protocol)
-    bench = Bench(cell, plan, offer(draw(cell, seed=protocol.seed), plan.due_ns, cell.rate_hz, cell.phase_ms))
+    pictures = draw(cell, seed=protocol.seed)
+    bench = Bench(cell, plan, offer(pictures, plan.due_ns, cell.rate_hz, cell.phase_ms, cell.cameras))
     gauge, no_gauge = open_gauge()
     sampler = Sampler(gauge, bench.graph_ns)
     try:
@@ -113,12 +118,15 @@ def measure(cell: Cell, protocol: Protocol, raw: Path | None = None) -> dict[str
     if raw is not None:
         write_raw(raw, tables[0], bench)
     stamps = frames_told(tables[0], plan, bench.offered.clock.start_ns, cell.until)
+    if cell.cameras != "both":
+        stamps["skew_ms"] = summary(np.empty(0, dtype=np.int64))
     readings = [reading for reading in sampler.readings if bench.warm_ns <= reading.at_ns <= bench.end_ns]
     return {
         **stamps,
         **_outcome(report, bench),
         **_cost(bench, sampler),
         "opening": bench.opening,
+        "inside_ms": _inside(bench),
         "subscribers_p99_ms": [_latency(rows, bench)["p99"] for rows in tables],
         "gpu": told(readings, stamps["frames"]["fused"]),
         "gpu_note": gauge.about if gauge is not None else no_gauge,
@@ -156,19 +164,45 @@ def run_config(cell: Cell, endpoint: str) -> RunConfig:
 def _run(bench: Bench) -> tuple[Report, list[Rows]]:
     """The pipeline until its schedule is through; the table of every consumer, or of what was sent."""
     count = 0 if bench.cell.transport == "thread" else bench.cell.subscribers
-    with TemporaryDirectory(prefix="streamfuse-") as name, Consumers(count, Path(name)) as consumers:
+    with TemporaryDirectory(prefix="streamfuse-") as name:
         local = bench.cell.transport == "ipc" and os.name != "nt"
         config = run_config(bench.cell, f"ipc://{name}/bench.sock" if local else "tcp://127.0.0.1:*")
+        keys: ReaderKeys | None = None
+        if bench.cell.transport == "curve":
+            config, keys = _encrypted(config, Path(name))
         bench.config = config
-        report = run(
-            config,
-            cameras=lambda _: bench.offered.cameras(),
-            fusion=bench.open_fuser,
-            sink=bench.open_sink,
-            ready=consumers.join if count else lambda _: None,
-            watch=bench.note,
-        )
-        return report, consumers.tables() if count else [table(bench.sent)]
+        with Consumers(count, Path(name), keys) as consumers:
+            report = _flowed(bench, config, consumers.join if count else lambda _: None)
+            rows = consumers.tables() if count else [table(bench.sent)]
+    return report, [of_cameras(each, bench.cell.cameras) for each in rows]
+
+
+def _encrypted(config: RunConfig, folder: Path) -> tuple[RunConfig, ReaderKeys]:
+    """The same run with keys made for it in `folder`. Raises UserError where this libzmq cannot encrypt."""
+    files = make_keys(folder / "keys")
+    curve = CurveConfig(secret_key_file=str(files["publisher_secret"]), clients=str(files["readers"]))
+    publish = config.publish.model_copy(update={"curve": curve})
+    reader = ReaderKeys(files["publisher_public"], files["reader_secret"])
+    return config.model_copy(update={"publish": publish}), reader
+
+
+def _flowed(bench: Bench, config: RunConfig, ready: Callable[[Any], None]) -> Report:
+    return run(
+        config,
+        cameras=lambda _: bench.offered.cameras(),
+        fusion=bench.open_fuser,
+        sink=bench.open_sink,
+        ready=ready,
+        watch=bench.note,
+    )
+
+
+def _inside(bench: Bench) -> dict[str, dict[str, float | int | None]]:
+    """What the parts of the engine's calls took while it was measured, in ms; empty where it does not say."""
+    kept = bench.fuser.meter.marks if bench.fuser else ()
+    marks = [one for at_ns, one in kept if bench.warm_ns <= at_ns <= bench.end_ns]
+    names = marks[0] if marks else ()
+    return {name: summary(np.array([one[name] for one in marks], dtype=np.int64)) for name in names}
 
 
 def write_raw(path: Path, rows: Rows, bench: Bench) -> None:

@@ -13,10 +13,10 @@ from types import TracebackType
 
 from streamfuse.assemble import Cameras
 from streamfuse.bench.matrix import Cell
-from streamfuse.clock import ReplayClock
+from streamfuse.clock import ReplayClock, now_ns
 from streamfuse.frames import Clock, Frame, Modality, Pixels
 from streamfuse.rig import Rig
-from streamfuse.sources import SourceInfo
+from streamfuse.sources import SourceChange, SourceInfo, SourceItem, SourceState
 
 PICTURES = 12
 """Pairs drawn beforehand and shown over and over: enough that the picture before is never the same one."""
@@ -56,7 +56,7 @@ class OfferedSource:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[SourceItem]:
         for number in range(len(self._due_ns)):
             capture_ns = self._clock.capture_ns(self._due_ns[number])
             if not self._clock.wait_until(capture_ns, self._closed):
@@ -80,6 +80,14 @@ class OfferedSource:
         )
 
 
+class AbsentSource(OfferedSource):
+    """A camera that has failed and does not come back while the other one runs."""
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        yield SourceChange(self.modality, SourceState.FAILED, now_ns(), "left out in this cell")
+        self._clock.wait_until(self._clock.capture_ns(self._due_ns[-1]), self._closed)
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Both cameras of a run, and the clock whose `start_ns` is the first due time."""
@@ -93,12 +101,16 @@ class Offer:
         return Cameras(self.thermal, self.rgb, self.rig, paced=True)
 
 
-def offer(pictures: Pictures, due_ns: Sequence[int], rate_hz: float, phase_ms: float = 0.0) -> Offer:
-    """Cameras that show `pictures` at the due times, thermal `phase_ms` later; asking for the first starts them."""
+def offer(
+    pictures: Pictures, due_ns: Sequence[int], rate_hz: float, phase_ms: float = 0.0, cameras: str = "both"
+) -> Offer:
+    """Cameras that show `pictures` at the due times, thermal `phase_ms` later than RGB; asking for the first starts
+    them. `cameras`: both, or the one that works."""
     clock = ReplayClock(0)
-    later_ns = [at_ns + round(phase_ms * 1e6) for at_ns in due_ns]
-    thermal = OfferedSource(Modality.THERMAL, pictures.thermal, later_ns, clock, rate_hz)
-    rgb = OfferedSource(Modality.RGB, pictures.rgb, due_ns, clock, rate_hz)
+    later_ns = [at_ns + round(phase_ms * 1e6) * (cameras == "both") for at_ns in due_ns]
+    kinds = {modality: OfferedSource if cameras in ("both", modality.value) else AbsentSource for modality in Modality}
+    thermal = kinds[Modality.THERMAL](Modality.THERMAL, pictures.thermal, later_ns, clock, rate_hz)
+    rgb = kinds[Modality.RGB](Modality.RGB, pictures.rgb, due_ns, clock, rate_hz)
     return Offer(thermal, rgb, clock, pictures.rig)
 
 

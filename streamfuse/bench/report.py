@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,9 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 def grids(told: Mapping[str, Any]) -> list[Grid]:
     """What there is to show, in order; whatever was not measured stands in the last one with its reason."""
     found = [_cells(told["cells"])]
+    inside = _inside(told["cells"])
+    if inside.rows:
+        found.append(inside)
     if any(peer["status"] == "measured" for peer in told["peers"]):
         found.append(_peers(told))
     if told["sweep"]:
@@ -106,6 +110,22 @@ def _cell_row(cell: Mapping[str, Any]) -> list[str]:
     bounds = "-" if noise["low"] is None else f"{number(noise['low'])}-{number(noise['high'])}"
     name = f"{cell['label']} ({cell['repeats'][-1]['engine']}, {len(cell['repeats'])} runs)"
     return [name, *figures, bounds]
+
+
+def _inside(cells: Sequence[Mapping[str, Any]]) -> Grid:
+    """One row for each cell whose engine says what it did: p50 of every part, the median over repeats."""
+    rows: list[list[str]] = []
+    for cell in cells:
+        told = [repeat["inside_ms"] for repeat in cell.get("repeats", ()) if repeat.get("inside_ms")]
+        p50s = {name: [one[name]["p50"] for one in told] for name in (told[0] if told else ())}
+        known = [f"{name} {number(statistics.median(p50))}" for name, p50 in p50s.items() if None not in p50]
+        if known:
+            rows.append([f"{cell['label']} ({cell['repeats'][-1]['engine']})", ", ".join(known)])
+    about = (
+        "p50 in ms. GPU engines, by the device's own clock: upload, compute, download. openvino: fill (inputs), graph "
+        "(tone curve, warp and network, compiled as one), merge. eager: warp (with tone curve), network, colour"
+    )
+    return Grid("inside the stage `computed`", ["cell", "what"], rows, about)
 
 
 def _peers(told: Mapping[str, Any]) -> Grid:

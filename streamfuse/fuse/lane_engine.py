@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from streamfuse.errors import EngineError
@@ -46,6 +48,12 @@ class LaneEngine:
 
     def align(self, thermal: Pixels, curve: ToneCurve) -> Pixels:
         return self._lane().align(thermal, curve)
+
+    def marks_ns(self) -> Mapping[str, int]:
+        """What the device says of the last `fuse`: upload, compute, download; nothing on the CPU, which does not."""
+        if self.lane is None or self.streams.device == "cpu":
+            return {}
+        return {name: round(ms * 1e6) for name, ms in self.lane.last_ms(self.lane.slots[0]).items()}
 
     def pipelined(self) -> Pipelined:
         """Double buffering over this engine's slots (at least two make sense), once its map is known."""

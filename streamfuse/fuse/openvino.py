@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import cv2
 import torch
 from torch import nn
 
+from streamfuse.clock import now_ns
 from streamfuse.errors import EngineError
 from streamfuse.frames import Pixels, Size, WarpMap
 from streamfuse.fuse.engine_files import EngineFile, engine_file, hash_of_code, hash_of_weights
@@ -62,6 +63,7 @@ class OpenVinoEngine:
         self._cache = cache
         self._sizes: tuple[Size, Size] | None = None
         self._curve: ToneCurve | None = None
+        self._marks: dict[str, int] = {}
 
     def set_warp(self, warp: WarpMap) -> None:
         """Take over a map; only one of other sizes than before opens other graphs."""
@@ -75,10 +77,19 @@ class OpenVinoEngine:
         self._buffers.set_warp(warp)
 
     def fuse(self, thermal: Pixels, curve: ToneCurve, rgb: Pixels) -> Pixels:
+        begun_ns = now_ns()
         self._take_in(thermal, curve)
         self._buffers.set_rgb(rgb)
+        filled_ns = now_ns()
         self._fusion.infer()
-        return cv2.merge(list(self._fusion.get_output_tensor(0).data[0]))
+        inferred_ns = now_ns()
+        fused = cv2.merge(list(self._fusion.get_output_tensor(0).data[0]))
+        self._marks = {"fill": filled_ns - begun_ns, "graph": inferred_ns - filled_ns, "merge": now_ns() - inferred_ns}
+        return fused
+
+    def marks_ns(self) -> Mapping[str, int]:
+        """What the parts of the last `fuse` took: filling the inputs, the compiled graph, merging its planes."""
+        return self._marks
 
     def align(self, thermal: Pixels, curve: ToneCurve) -> Pixels:
         self._take_in(thermal, curve)

@@ -48,6 +48,16 @@ def test_a_skipped_cell_stands_in_the_table_with_its_reason():
     assert "skipped: no weights here" in text
 
 
+def test_what_the_engine_says_of_its_inside_has_a_table_of_its_own():
+    inside = {"upload": {"p50": 0.05}, "compute": {"p50": 0.3}, "download": {"p50": None}}
+    settings = config(cells=[{"model": ["average", "laplacian"]}], protocol={"repeats": 1})
+    text = printed(report([{"result": repeat(inside_ms=inside)}, {"result": repeat()}], settings))
+    (line,) = [line for line in text.partition("inside the stage")[2].splitlines() if "upload 0.05" in line]
+    assert "compute 0.3" in line
+    assert "download" not in line
+    assert "inside the stage" not in printed(report([{"result": repeat()}]))
+
+
 def test_what_was_interrupted_or_failed_is_not_called_skipped():
     settings = config(cells=[{"model": ["average", "laplacian"]}], protocol={"repeats": 1})
     told = report([{"stopped": "interrupted"}, {"failed": "it broke"}], settings)

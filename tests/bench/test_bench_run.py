@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from rich.console import Console
 
 from streamfuse.bench.child import answer
@@ -43,7 +44,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_short_cell_from_schedule_to_page(tmp_path):
-    cells = f"cells:\n  - {json.dumps(SMALL)}\n  - {{transport: curve}}\n"
+    cells = f"cells:\n  - {json.dumps(SMALL)}\n  - {{engine: warp-drive}}\n"
     config = write(tmp_path, "protocol: {seconds: 2, repeats: 1, warmup_s: 0.2, warmup_frames: 5}\n" + cells)
     line, options = command("bench", config, "--out", tmp_path / "out", "--json", capture_output=True, timeout=120)
     done = subprocess.run(line, **options, check=False)
@@ -62,7 +63,12 @@ def test_a_short_cell_from_schedule_to_page(tmp_path):
     assert once["latency_ms"]["p99.9"] is None
     assert once["engine"] == "eager"
     assert once["cpu"]["ms_per_frame"]["graph"] < once["cpu"]["ms_per_frame"]["all"]
-    assert (second["status"], "CURVE" in second["reason"]) == ("skipped", True)
+    assert (second["status"], "warp-drive" in second["reason"]) == ("skipped", True)
+    assert "warp-drive" in done.stderr.partition("not measured")[2]
+    assert set(once["inside_ms"]) == {"warp", "network", "colour"}
+    inside = sum(part["mean"] for part in once["inside_ms"].values())
+    assert 0 < inside <= once["stages_ms"]["computed"]["mean"]
+    assert "network" in done.stderr.partition("inside the stage")[2]
     assert told["machine"]["packages"]["numpy"] == np.__version__
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.html", "latency_cdf.png", "stages.png"}
     same = compare_files(*[tmp_path / "out/result.json"] * 2, anyway=False, console=Console(file=io.StringIO()))
@@ -81,6 +87,35 @@ def test_the_thermal_cameras_phase_is_the_skew_that_is_told():
     assert told["skew_ms"]["p50"] == 5
     assert told["latency_ms"]["p50"] > 5
     assert told["frames"]["fused"] > 40
+
+
+@pytest.mark.parametrize("camera", ["thermal", "rgb"])
+def test_with_one_camera_every_output_is_its_own(camera):
+    told = measure(Cell.model_validate({**SMALL, "cameras": camera, "phase_ms": 5}), SHORT)
+    assert told["faults"] == []
+    assert told["frames"]["fused"] > 20
+    assert told["frames"]["alone"] == 0
+    assert told["frames"]["fused"] + told["frames"]["missing"] == told["frames"]["offered"]
+    assert told["skew_ms"]["n"] == 0
+    assert list(told["stages_ms"])[-1] == "received"
+    assert {name for name, count in told["dropped"]["lone"].items() if count} == {camera}
+
+
+def test_peers_are_skipped_beside_a_first_cell_with_one_camera():
+    request = {"kind": "plain", "cell": {**SMALL, "cameras": "rgb"}, "protocol": SHORT.model_dump(), "raw": "no.npz"}
+    assert "the first cell of this file has one" in answer({**request, "all_threads": False})["skipped"]
+
+
+def test_an_encrypted_cell_is_measured_or_skipped_where_libzmq_cannot(monkeypatch):
+    cell = {**SMALL, "transport": "curve", "subscribers": 2}
+    if zmq.has("curve"):
+        told = measure(Cell.model_validate(cell), SHORT)
+        assert told["faults"] == []
+        assert told["frames"]["fused"] > 20
+        assert len(told["subscribers_p99_ms"]) == 2
+    monkeypatch.setattr(zmq, "has", lambda what: what != "curve")
+    request = {"kind": "cell", "cell": cell, "protocol": SHORT.model_dump(), "raw": "unused.npz"}
+    assert "built without CURVE" in answer(request)["skipped"]
 
 
 def test_a_stall_charges_every_frame_behind_it(monkeypatch, tmp_path):
@@ -108,7 +143,6 @@ def test_a_stall_charges_every_frame_behind_it(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ({"transport": "curve"}, "CURVE"),
         ({"engine": "warp-drive"}, "warp-drive"),
         ({"model": "nothing"}, "nothing"),
         ({"precision": "fp1"}, "fp1"),
