@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from streamfuse.shipped import resolve_path
 from streamfuse.yamlfile import read_yaml
@@ -104,11 +104,17 @@ class OutputConfig(Section):
     fit: Literal["crop", "stretch"] = "crop"
 
 
+def _word(value: object) -> object:
+    """YAML takes a bare `off` for false."""
+    return "off" if value is False else value
+
+
 class RegisterConfig(Section):
     """Needs a rig file; without one nothing is known of depth or drift."""
 
     depth_m: Positive | None = None  # of the plane at which both images meet (.inf: far away); the rig's working depth
-    correct: Literal["off", "watch", "follow"] = "watch"  # drift: not measured, measured and said, or corrected too
+    correct: Annotated[Literal["off", "watch", "follow"], BeforeValidator(_word)] = "watch"
+    # drift: not measured, measured and said, or corrected too
 
 
 class ToneConfig(Section):

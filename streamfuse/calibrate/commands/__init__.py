@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streamfuse.calibrate.commands import aligning, exchange, seeing
+from streamfuse.calibrate.commands import aligning, drift, exchange, seeing
 from streamfuse.calibrate.commands.report import report
 
 app = typer.Typer(
@@ -17,3 +17,4 @@ app.command("import")(exchange.import_rig)
 app.command("export")(exchange.export_rig)
 app.command()(aligning.align)
 app.command()(aligning.align_benchmark)
+app.command()(drift.drift)
