@@ -22,7 +22,7 @@ from streamfuse.calibrate.align_sure import SURE, Evidence, beyond_chance, expec
 from streamfuse.errors import UserError
 from streamfuse.frames import Size
 
-TRIED = 3
+TRIED = 10
 """So many of the best places are looked at more closely."""
 FLATTEST = 0.02  # of the range: less contrast than this is noise
 Watch = Callable[[int, int], None]

@@ -22,35 +22,51 @@ from streamfuse.errors import UserError
 
 REGISTERED = ("roadscene", "msrs", "m3fd", "mfnet", "vifb", "llvip", "tno", "kaist")
 WIDTH = 640
+HANDFUL = 4
 SEED = 20261121
 Image = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Undone:
+    """A registered pair; `visible` and `thermal` (3x3): case_from_registered and registered_from_case of its images."""
+
+    pair: tuple[Image, Image]
+    visible: Floats
+    thermal: Floats
+
+    @property
+    def truth(self) -> Floats:
+        matrix = self.visible @ self.thermal
+        return matrix / matrix[2, 2]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """`truth`: rgb_from_thermal. `unit_px`: RGB pixels per pixel in which errors are told: those of the twin, or of
-    the same image 640 pixels wide where it is wider.
+    the same image 640 pixels wide where it is wider. `undone`: the registered pair (a warp's source, or the twin) and
+    what lies between its images and those of the case.
     """
 
     kind: str
     name: str
-    thermal: Image
-    visible: Image
+    pairs: tuple[tuple[Image, Image], ...]
     truth: Floats
     unit_px: float = 1.0
+    undone: Undone | None = None
 
 
 Open = Callable[[], Case]
 
 
 def warped_pairs(data: Path) -> Iterator[tuple[str, Open]]:
-    """The thermal and visible pairs of `warped_gt` (IO* are satellite images, neither thermal nor from cameras)."""
-    for folder in sorted((data / "warped_gt").glob("VI*")):
+    """The thermal and visible pairs of `warped_gt` (its IO* are satellite images, not thermal)."""
+    for folder in sorted((data / "warped_gt").glob("VIS_IR*")):
 
         def opened(folder: Path = folder) -> Case:
             matrix = np.array(json.loads((folder / "gt.json").read_text())["moving_to_fixed_3x3_column_vector"])
             pair = _grey(folder / "moving.png"), _colour(folder / "fixed.png")
-            return Case("warped_gt", folder.name, *pair, matrix / matrix[2, 2])
+            return Case("warped_gt", folder.name, (pair,), matrix / matrix[2, 2])
 
         yield folder.name, opened
 
@@ -72,8 +88,8 @@ def twin_pairs(data: Path) -> Iterator[tuple[str, Open]]:
             visible = _colour(data / "roadscene_multires" / "vis_hr" / f"{file.stem}.jpg")
             x, y = visible.shape[1] / twin.shape[1], visible.shape[0] / twin.shape[0]
             larger = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
-            truth = larger @ _within_spectrum(thermal, twin)
-            return Case("twins", file.stem, thermal, visible, truth / truth[2, 2], math.sqrt(x * y))
+            undone = Undone((twin, _twin_visible(found[0])), larger, _within_spectrum(thermal, twin))
+            return Case("twins", file.stem, ((thermal, visible),), undone.truth, math.sqrt(x * y), undone)
 
         yield file.stem, opened
 
@@ -96,14 +112,33 @@ def random_warps(data: Path, count: int, *, tuning: bool = False) -> Iterator[tu
         name = f"{index:03d} {thermal.parent.parent.name} {thermal.stem}"
 
         def opened(thermal: Path = thermal, visible: Path = visible, name: str = name, draw: Any = draw) -> Case:
-            pair = warped(_grey(thermal), _colour(visible), draw)
-            return Case("random warps", name, *pair, max(1.0, pair[1].shape[1] / WIDTH))
+            moved, undone = warped(_grey(thermal), _colour(visible), draw)
+            unit_px = max(1.0, moved[1].shape[1] / WIDTH)
+            return Case("random warps", name, (moved,), undone.truth, unit_px, undone)
 
         yield name, opened
 
 
-def warped(thermal: Image, visible: Image, draw: np.random.Generator) -> tuple[Image, Image, Floats]:
-    """One random warp of a registered pair of one size: thermal, visible and rgb_from_thermal."""
+def handfuls(data: Path, count: int, pairs: int) -> Iterator[tuple[str, Open]]:
+    """MSRS pairs, all of one rig, in handfuls that share one random warp; with fewer `pairs`, the first of the same."""
+    files = _pairs_of(data / "msrs", tuning=False)
+    for index in range(count if len(files) >= HANDFUL else 0):
+        picks = np.random.default_rng((SEED, 2, index)).choice(len(files), HANDFUL, replace=False)
+        chosen = [files[int(pick)] for pick in picks[:pairs]]
+        name = f"{index:03d} {chosen[0][0].stem}"
+
+        def opened(chosen: Sequence[tuple[Path, Path]] = chosen, name: str = name, index: int = index) -> Case:
+            made = [
+                warped(_grey(thermal), _colour(visible), np.random.default_rng((SEED, 3, index)))  # one warp for all
+                for thermal, visible in chosen
+            ]
+            return Case(f"MSRS, {pairs} of a handful", name, tuple(moved for moved, _ in made), made[0][1].truth)
+
+        yield name, opened
+
+
+def warped(thermal: Image, visible: Image, draw: np.random.Generator) -> tuple[tuple[Image, Image], Undone]:
+    """One random warp of a registered pair of one size: the thermal and visible image, and how they came about."""
     height, width = thermal.shape
     scale, turn = math.exp(draw.uniform(math.log(0.7), math.log(1.4))), math.radians(draw.uniform(-10, 10))
     shift = draw.uniform(-0.15, 0.15, 2) * (width, height)
@@ -111,17 +146,18 @@ def warped(thermal: Image, visible: Image, draw: np.random.Generator) -> tuple[I
     middle = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
     cos, sin = scale * math.cos(turn), scale * math.sin(turn)
     change = middle @ np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]], [*tilt, 1]]) @ np.linalg.inv(middle)
-    source = cv2.GaussianBlur(thermal, (0, 0), 0.5 / scale) if scale < 1 else thermal
+    source = cast(Image, cv2.GaussianBlur(thermal, (0, 0), 0.5 / scale)) if scale < 1 else thermal
     seen = cv2.warpPerspective(np.ones((height, width), np.uint8), change, (width, height), flags=cv2.INTER_NEAREST)
     left, top, right, bottom = _full_part(cv2.erode(seen, np.ones((5, 5), np.uint8), borderValue=1))
-    other = cv2.warpPerspective(source, change, (width, height))[top:bottom, left:right]
-    x, y, part = 0, 0, visible
+    other = cast(Image, cv2.warpPerspective(source, change, (width, height)))[top:bottom, left:right]
+    x, y = 0, 0
+    part: Image = visible
     if draw.random() < 0.5:
         size = int(width * draw.uniform(0.75, 1)), int(height * draw.uniform(0.75, 1))
         x, y = int(draw.integers(0, width - size[0] + 1)), int(draw.integers(0, height - size[1] + 1))
         part = visible[y : y + size[1], x : x + size[0]]
-    truth = _moved(-x, -y) @ np.linalg.inv(change) @ _moved(left, top)
-    return np.ascontiguousarray(other), np.ascontiguousarray(part), truth / truth[2, 2]
+    undone = Undone((thermal, visible), _moved(-x, -y), np.linalg.inv(change) @ _moved(left, top))
+    return (np.ascontiguousarray(other), cast(Image, np.ascontiguousarray(part))), undone
 
 
 def _moved(x: float, y: float) -> Floats:
@@ -152,6 +188,11 @@ def _within_spectrum(one: Image, other: Image) -> Floats:
     target = np.array([onto[match.trainIdx].pt for match in good])
     matrix, _ = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 1.0, maxIters=10_000, confidence=0.9999)
     return cast(Floats, matrix)
+
+
+def _twin_visible(thermal: Path) -> Image:
+    stem = next((thermal.parents[1] / "vis").glob(f"{thermal.stem}.*"))
+    return _colour(stem)
 
 
 def _pairs_of(folder: Path, tuning: bool) -> Sequence[tuple[Path, Path]]:

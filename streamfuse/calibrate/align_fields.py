@@ -61,7 +61,7 @@ def field(grey: Image, seen: Image) -> tuple[Complex, Image]:
     across = cast(Image, cv2.Scharr(smooth, cv2.CV_32F, 1, 0))
     down = cast(Image, cv2.Scharr(smooth, cv2.CV_32F, 0, 1))
     trusted = cast(Image, cv2.erode((seen > 0.99).astype(np.float32), np.ones((7, 7), np.uint8), borderValue=0))
-    strength = cast(Image, np.hypot(across, down) * trusted)
+    strength = np.hypot(across, down) * trusted
     covered = cv2.blur(trusted, (2 * SURROUNDINGS + 1,) * 2) + 1e-3
     around = cast(Image, cv2.blur(strength, (2 * SURROUNDINGS + 1,) * 2)) / covered
     inside = strength[trusted > 0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -25,8 +25,9 @@ LEAST_SEEN = 0.7  # of a patch
 STEPS = 12
 DAMPING = 0.02
 USUAL = np.array([0.01, 0.01, 0.02, 0.02])
-"""Usual oddness (unequal scale, skew, perspective over half a side). It weighs as much as one pixel of the patches'
-evidence, and gives way as Cauchy's law does where the evidence insists."""
+"""Usual oddness (unequal scale, skew, perspective over half a side); gives way as Cauchy's law does where the patches
+insist."""
+NOISE = 0.0045  # of the patches' common answer, in half sides: how little they are believed against the usual
 ODD = np.array(
     [[0, 0, 0.5, 0, 0, -0.5, 0, 0], [0, 0, 0, 0.5, 0.5, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0, 0, 1.0]]
 )
@@ -136,8 +137,9 @@ def oddness(matrix: Floats, shown: Frame, pair: Pair) -> Floats:
     ends = corners(matrix, pair[0].size) @ np.array([1, 1j])
     square = corners(np.eye(3), pair[0].size) @ np.array([1, 1j])
     middles = square.mean(), ends.mean()
-    turn = np.vdot(square - middles[0], ends - middles[1]) / np.vdot(square - middles[0], square - middles[0])
-    shift = middles[1] - turn * middles[0]
+    around = square - middles[0]
+    turn = complex(cast(Any, np.vdot(around, ends - middles[1]) / np.vdot(around, around)))
+    shift = complex(middles[1] - turn * middles[0])
     plain = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag], [0, 0, 1]])
     rest = _to_unit(shown) @ shown.from_rgb @ matrix
     rest = rest @ np.linalg.inv(_to_unit(shown) @ shown.from_rgb @ plain)
@@ -154,8 +156,9 @@ def climb(patches: Patches, freedom: int, weights: Floats | None = None, start: 
     """
     basis = _basis(patches.at, freedom)
     weights = np.ones(len(patches.at)) if weights is None else weights
-    evidence = np.maximum(patches.surfaces, 0) ** 2
-    soft = np.stack([cv2.GaussianBlur(each, (0, 0), 1.2) for each in evidence])
+    evidence: NDArray[np.float32] = np.maximum(patches.surfaces, 0) ** 2
+    blurred = [cast(Image, cv2.GaussianBlur(each, (0, 0), 1.2)) for each in evidence]
+    soft: NDArray[np.float32] = np.stack(blurred)
     free = _scattered(soft, basis, patches.unit, weights)
     start = np.zeros(4) if start is None else start
     for surfaces in (soft, evidence):
@@ -202,15 +205,16 @@ def _step(
     slope, bend = _shape(surfaces, shift)
     inside = (np.abs(shift).max(axis=1) < reach - 1) * weights
     flat = basis.reshape(-1, len(free))
-    pull = flat.T @ (slope * inside[:, None]).ravel() / unit
-    stiff = flat.T @ (bend * inside[:, None, None] @ basis).reshape(-1, len(free)) / unit**2
+    onto = np.transpose(flat) / unit
+    pull = onto @ (slope * inside[:, None]).ravel()
+    stiff = onto @ (bend * inside[:, None, None] @ basis).reshape(-1, len(free)) / unit
     odd = ODD[:, : len(free)] if len(free) > 4 else ODD[:, :4] * 0
     total = start + odd @ free
-    usual = np.trace(stiff[:2, :2]) / 2 * unit**2 / (USUAL**2 + total**2)
-    pull -= odd.T @ (usual * total)
-    stiff += odd.T * usual @ odd
+    usual = np.trace(stiff[:2, :2]) / 2 * NOISE**2 / (USUAL**2 + total**2)
+    held = np.transpose(odd) * usual
+    pull, stiff = pull - held @ total, stiff + held @ odd
     damp = DAMPING * np.trace(stiff) / len(free) * STIFFNESS[: len(free)]
-    step = np.linalg.solve(stiff + np.diag(damp + 1e-6), pull)
+    step = cast(Floats, np.linalg.solve(stiff + np.diag(damp + 1e-6), pull))
     longest = float(np.abs(basis @ step).max()) / unit
     return step * min(1.0, 1.5 / max(longest, 1e-9))
 
@@ -274,11 +278,10 @@ def _shown(matrix: Floats, pair: Pair, shown: Frame) -> tuple[tuple[Complex, Ima
 
 def _strength(visible: Complex, reach: int) -> Image:
     """Summed power of the visible field under a patch, by the patch's upper left corner, `reach` around the frame."""
-    power = cv2.copyMakeBorder((np.abs(visible) ** 2).astype(np.float32), *(reach,) * 4, cv2.BORDER_CONSTANT, value=0)
-    whole = cv2.boxFilter(
-        power, cv2.CV_32F, (PATCH, PATCH), anchor=(0, 0), normalize=False, borderType=cv2.BORDER_CONSTANT
-    )
-    return cast(Image, whole)
+    power = np.zeros((visible.shape[0] + 2 * reach, visible.shape[1] + 2 * reach), dtype=np.float32)
+    power[reach:-reach, reach:-reach] = np.abs(visible) ** 2
+    zero = cv2.BORDER_CONSTANT
+    return cast(Image, cv2.boxFilter(power, cv2.CV_32F, (PATCH, PATCH), None, (0, 0), False, zero))
 
 
 def _correlated(
@@ -295,7 +298,8 @@ def _correlated(
     height = cast(Image, cv2.matchTemplate(window, patch, cv2.TM_CCORR))
     around = strength[y : y + 2 * reach + 1, x : x + 2 * reach + 1]
     # half of the strongest: a weak edge beside a strong one must not win by its small power alone
-    return height, float((patch**2).sum()) * np.maximum(around, 0.5 * float(around.max()))
+    strongest = np.maximum(around, np.float32(0.5 * float(around.max())))
+    return height, strongest * np.float32((patch**2).sum())
 
 
 def _planes(values: Complex) -> Image:

@@ -10,22 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamfuse.calibrate.align_fields import Complex, Floats, Image, Picture, field, shrunk
 
-SIDE = 112
+SIDE = 144
 """Long side of both images in the search, where they show the same; the geometric mean of both sides otherwise."""
 SCALES = tuple(float(scale) for scale in np.geomspace(0.3, 3.0, 26))  # of long side to long side
 ROTATIONS = tuple(math.radians(degrees) for degrees in range(-15, 16, 3))
 LEAST_OVERLAP = 0.3  # of the smaller image
 SHARED = 4  # rotations, of one estimate of chance
 PEAKS = 4  # per scale and rotation
-KEPT = 8
-APART = 0.1  # of the thermal image's long side; nearer places are one place
+KEPT = 10
+APART = 0.08  # of the thermal image's long side; nearer places are one place
 
 Pair = tuple[Picture, Picture]
 
@@ -116,7 +117,7 @@ class _Spectrum:
         self.field = np.fft.fft2(values, shape)
         self.values, self.trusted, self.shape = values, trusted, shape
 
-    def power_and_trust(self) -> tuple[Complex, Complex]:
+    def power_and_trust(self) -> tuple[NDArray[np.complexfloating[Any, Any]], NDArray[np.complexfloating[Any, Any]]]:
         return np.fft.rfft2(np.abs(self.values) ** 2, self.shape), np.fft.rfft2(self.trusted, self.shape)
 
 

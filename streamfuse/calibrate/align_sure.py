@@ -23,9 +23,10 @@ AGREES_PX = 2.0
 WITHIN_PX = 5.0
 SURE = 0.99
 """An alignment of at least this probability is called sure."""
-RIGHT_AT, RIGHT_WITHIN = 0.15, 0.025
-"""Share of agreeing patches at which right and wrong are as likely, and how fast that changes: right places had 0.3 or
-more, wrong ones 0.1 or less."""
+BOUGHT = 12
+"""So many patches a wrong transform can make agree: 8 parameters fit four places, three overlapping patches each."""
+RIGHT_AT, RIGHT_WITHIN = 0.10, 0.025
+"""Share of agreeing patches beyond those at which right and wrong are as likely, and how fast that changes."""
 SPECTRA_PX = 1.5
 """Edges of the two spectra differ by themselves, RGB pixels of a 640 px image: RMS."""
 
@@ -88,7 +89,8 @@ def probability(evidence: Evidence, rgb_width: int) -> float:
 
     The error of a right place is taken as normal in x and y: P(within r) = 1 - exp(-r^2 / RMS^2).
     """
-    right = 1 / (1 + math.exp(min(50.0, (RIGHT_AT - evidence.agreeing) / RIGHT_WITHIN)))
+    earned = evidence.agreeing - BOUGHT / max(evidence.patches, 1)
+    right = 1 / (1 + math.exp(min(50.0, (RIGHT_AT - earned) / RIGHT_WITHIN)))
     limit = WITHIN_PX * max(1.0, rgb_width / 640)
     exact = 1 - math.exp(-((limit / expected_px(evidence, rgb_width)) ** 2)) if evidence.agreeing else 0.0
     return right * exact

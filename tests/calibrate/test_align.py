@@ -49,15 +49,15 @@ class TestAlign:
         assert found.shift_px == pytest.approx((9.0, -6.0), abs=1.0)
 
     def test_slight_perspective(self):
-        tilted = TRUTH @ np.array([[1, 0, 0], [0, 1, 0], [2e-4, -1.5e-4, 1]])
-        found = align([pair(2, tilted)])
-        assert error(found.matrix, tilted) < 1.0
+        tilted = TRUTH @ np.array([[1, 0, 0], [0, 1, 0], [5e-4, -4e-4, 1]])
+        assert error(align([pair(2, tilted)]).matrix, tilted) < 0.4 * error(TRUTH, tilted)
 
     def test_two_different_scenes_are_never_sure(self):
         for seed in range(3):
             thermal, _ = pair(10 + seed)
             _, visible = scene(20 + seed)
-            assert not align([(thermal, visible)]).sure
+            found = align([(thermal, visible)])
+            assert found.probability < 0.5, found.evidence
 
     def test_pairs_are_solved_together(self):
         """One pair in fog is beyond help; three of them, each with other noise, are not."""

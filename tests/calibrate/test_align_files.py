@@ -162,10 +162,13 @@ def test_the_truth_of_a_random_warp_is_its_truth():
     """The same picture on both sides: mapped by the truth, the thermal one lies on the visible one."""
     grey = cv2.GaussianBlur(scene(3)[0], (0, 0), 2)
     for seed in range(4):
-        thermal, visible, truth = warped(grey, np.dstack([grey] * 3), np.random.default_rng(seed))
+        (thermal, visible), undone = warped(grey, np.dstack([grey] * 3), np.random.default_rng(seed))
         size = visible.shape[1::-1]
-        onto = cv2.warpPerspective(thermal, truth, size)
-        inside = cv2.erode(cv2.warpPerspective(np.ones_like(thermal), truth, size), np.ones((9, 9)), borderValue=0) > 0
+        onto = cv2.warpPerspective(thermal, undone.truth, size)
+        inside = (
+            cv2.erode(cv2.warpPerspective(np.ones_like(thermal), undone.truth, size), np.ones((9, 9)), borderValue=0)
+            > 0
+        )
         assert inside.mean() > 0.2
         assert np.abs(onto[inside].astype(int) - visible[..., 0][inside]).mean() < 2.5
         assert thermal.min() > 0

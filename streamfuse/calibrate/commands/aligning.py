@@ -31,9 +31,10 @@ def align_benchmark(
         "out/align"
     ),
     warps: Annotated[int, typer.Option(min=0, help="Random warps of registered pairs.")] = 200,
+    handfuls: Annotated[int, typer.Option(min=0, help="Handfuls of pairs of one rig: one of them against all.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Score `calibrate align` on pairs with a known answer, beside OpenCV's methods: errors, and sure but wrong."""
     from streamfuse.calibrate.align_benchmark import run_benchmark
 
-    finish(run_benchmark(data, out, warps=warps, console=console), as_json)
+    finish(run_benchmark(data, out, warps=warps, handful=handfuls, console=console), as_json)
