@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streamfuse.calibrate.commands import aligning, drift, exchange, seeing
+from streamfuse.calibrate.commands import aligning, drift, exchange, seeing, solving
 from streamfuse.calibrate.commands.report import report
 
 app = typer.Typer(
@@ -12,6 +12,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command()(seeing.detect)
+app.command()(solving.rig)
+app.command()(solving.points)
 app.command()(report)
 app.command("import")(exchange.import_rig)
 app.command("export")(exchange.export_rig)
