@@ -15,16 +15,15 @@ from math import ceil
 
 from streamfuse.errors import UserError
 from streamfuse.frames import DroppedFrame, Frame, FramePair, LoneFrame, Modality, Reason
-from streamfuse.waiting import JUMP_PERIODS, SECOND_NS, MustWait, Stream, Waiting
+from streamfuse.waiting import JUMP_PERIODS, NEAR_PERIODS, SECOND_NS, MustWait, Stream, Waiting
 
 Outcome = FramePair | LoneFrame | DroppedFrame
 
 EXACT_SKEW_NS = 1_000_000
 UNBOUNDED_NS = 1 << 62
 TOO_LATE = "its time had been decided"
-SILENT_PERIODS = 2.5  # without a frame for so long, a stream counts as silent
+SILENT_PERIODS = 2.5  # without a frame for so long, a stream counts as silent if the other one did give frames
 EXPECTED_PERIODS = 1.5  # so long after its last frame the next one is still expected
-NEAR_PERIODS = 0.75  # further than this from every reference frame, the reference stream had a hole there
 HALF = 0.55  # of a period: what the nearest frame of a regular stream is never further than, with some jitter
 MOST_WAITING = 64  # frames in a queue, whatever the stamps say
 LOOKAHEAD_PERIODS = 3  # frames later than this do not touch a decision
@@ -108,6 +107,7 @@ class PairMatcher:
             return [frame.dropped(objection, "out of order in its own stream")]
         outcomes = self._restart(stream, stream.time_of(frame)) if objection is Reason.RESET else []
         stream.add(frame, other.newest)
+        other.note_other(stream.time_of(frame))
         return outcomes + self._run()
 
     def advance(self, now_ns: int) -> list[Outcome]:
@@ -115,7 +115,7 @@ class PairMatcher:
         for stream in self._streams.values():
             if (newest := stream.newest) is not None:
                 since_ns = now_ns - newest.time_ns - stream.lag_ns
-                stream.silent = since_ns > SILENT_PERIODS * newest.period_ns
+                stream.silent = since_ns > SILENT_PERIODS * newest.period_ns and self._missed(stream, now_ns)
         return self._run(now_ns)
 
     def end(self, modality: Modality) -> list[Outcome]:
@@ -309,6 +309,11 @@ class PairMatcher:
         if now_ns is None or theirs.silent or not ours.queue:
             return theirs.silent
         return now_ns >= ours.queue[0].time_ns + max(ours.lag_ns, theirs.lag_ns) + self._reference.period_ns
+
+    def _missed(self, stream: Stream, now_ns: int) -> bool:
+        """Has a frame waited in vain for this stream? Where both paused together, the first one gets its deadline."""
+        lag_ns = max(stream.lag_ns, self._streams[stream.modality.other].lag_ns)
+        return stream.missed_ns is not None and now_ns >= stream.missed_ns + lag_ns + self._reference.period_ns
 
     def _expects_reference(self) -> bool:
         """Would a reference frame near the other stream's newest frame be no surprise?"""

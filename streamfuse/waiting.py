@@ -18,6 +18,7 @@ WINDOW = 16  # intervals from which a period is learnt (their median: lost frame
 SEEDS = 3  # intervals of the nominal rate to begin with
 SOONEST = 0.9  # the next interval is taken to be no shorter than this part of the shortest in the window
 JUMP_PERIODS = 4  # a stamp further back than this is a restart of time, not disorder
+NEAR_PERIODS = 0.75  # further than this from every frame of a stream, that stream had a hole there
 LATE_RUN = 4  # more frames in a row than this behind their stream's newest are a restart too (a short loop)
 
 
@@ -41,6 +42,7 @@ class Stream:
     `newest` is the last frame that came, waiting or not. `period_ns` is what was known at the last frame that left.
     `lag_ns`: how long after their capture frames arrive. `behind_ns`: how far the other stream is ahead of them then,
     judged by the order of arrival alone. `ended`: nothing more comes. `silent`: nothing came for a while.
+    `missed_ns`: time of the first frame of the other stream that should have had a partner among what did not come.
     """
 
     def __init__(self, modality: Modality, rate_hz: float | None, delay_ns: int, *, predict: bool) -> None:
@@ -50,6 +52,7 @@ class Stream:
         self.period_ns = round(SECOND_NS / (rate_hz or DEFAULT_RATE_HZ))
         self.lag_ns = self.behind_ns = 0
         self.ended = self.silent = False
+        self.missed_ns: int | None = None
         self._delay_ns = delay_ns
         self._predict = predict
         self._intervals: deque[int] = deque([self.period_ns] * SEEDS if rate_hz else [], maxlen=WINDOW)
@@ -83,6 +86,13 @@ class Stream:
         self.queue.append(self.newest)
         self._note_arrival(time_ns, frame.stamps.get("captured", frame.capture_ns), other)
         self.ended = self.silent = False
+        self.missed_ns = None
+
+    def note_other(self, time_ns: int) -> None:
+        """The other stream gave a frame of this time."""
+        newest = self.newest
+        if self.missed_ns is None and newest and time_ns - newest.time_ns > NEAR_PERIODS * newest.period_ns:
+            self.missed_ns = time_ns
 
     def _note_arrival(self, time_ns: int, arrived_ns: int, other: Waiting | None) -> None:
         behind_ns = other.time_ns - time_ns if other else 0
@@ -91,7 +101,7 @@ class Stream:
 
     def restart(self) -> None:
         """Time begins anew; the rhythm is kept."""
-        self.newest = None
+        self.newest = self.missed_ns = None
         self._late_run = 0
 
     def take(self) -> Waiting:

@@ -125,10 +125,11 @@ def test_beside_a_silent_stream_nothing_waits() -> None:
     for lives in (T, C):
         matcher = PairMatcher(thermal_rate_hz=30, rgb_rate_hz=30)
         matcher.push(frame(lives.other, S, 0))
-        matcher.advance(S + 90 * MS)
-        assert [told(each)[0] for each in matcher.push(frame(lives, S + 100 * MS, 0))] == ["lone"]
+        matcher.push(frame(lives, S + 33 * MS, 0))
+        assert [told(each)[0] for each in matcher.advance(S + 90 * MS)] == ["lone"]
+        assert [told(each)[0] for each in matcher.push(frame(lives, S + 100 * MS, 1))] == ["lone"]
         matcher.push(frame(lives.other, S + 132 * MS, 1))
-        assert [told(each)[0] for each in matcher.push(frame(lives, S + 133 * MS, 1))] == ["pair"]
+        assert [told(each)[0] for each in matcher.push(frame(lives, S + 133 * MS, 2))] == ["pair"]
 
 
 def test_a_frame_whose_time_was_given_up_comes_too_late() -> None:
@@ -291,3 +292,42 @@ def test_reset_forgets_and_says_so() -> None:
 def test_arguments_that_make_no_sense_are_refused_by_name(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(UserError, match=says):
         PairMatcher(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("first", list(Modality), ids=lambda m: f"{m.value} first")
+def test_cameras_that_pause_together_lose_no_pair_when_they_go_on(first):
+    """Bursts of one trigger: the first frame after a pause waits for its partner, which comes a moment later."""
+    period_ns, late_ns = 33_333_333, 300_000
+    matcher = PairMatcher(thermal_rate_hz=30, rgb_rate_hz=30)
+    outcomes = []
+    for number in range(80):
+        at_ns = 10**10 + number // 4 * 4 * period_ns + number % 4 * period_ns // 4
+        for tick_ns in range(at_ns - 3 * period_ns, at_ns, period_ns // 4):
+            if number % 4 == 0:
+                outcomes += matcher.advance(tick_ns)
+        for arrived_ns, modality in ((at_ns, first), (at_ns + late_ns, first.other)):
+            outcomes += matcher.push(frame(modality, at_ns, number, arrived_ns))
+            outcomes += matcher.advance(arrived_ns)
+    outcomes += matcher.flush()
+    assert [type(outcome) for outcome in outcomes] == [FramePair] * 80
+
+
+@pytest.mark.parametrize("dead", list(Modality), ids=lambda m: f"{m.value} dies")
+def test_a_camera_that_dies_in_a_common_pause_costs_one_deadline(dead):
+    """After it the other camera's frames leave the moment they come."""
+    period_ns = 33_333_333
+    matcher = PairMatcher(thermal_rate_hz=30, rgb_rate_hz=30)
+    for number in range(20):
+        for modality in Modality:
+            matcher.push(frame(modality, 10**10 + number * period_ns, number))
+    waited = []
+    for number in range(30, 40):
+        at_ns = 10**10 + number * period_ns
+        outcomes = matcher.push(frame(dead.other, at_ns, number)) + matcher.advance(at_ns)
+        step_ns = at_ns
+        while not outcomes and step_ns < at_ns + period_ns - 1_000_000:
+            step_ns += 1_000_000
+            outcomes = matcher.advance(step_ns)
+        waited.append((step_ns - at_ns) / period_ns)
+    assert waited[0] > 0.9
+    assert max(waited[2:]) == 0
