@@ -154,10 +154,11 @@ def warped(thermal: Image, visible: Image, draw: np.random.Generator) -> tuple[t
     part: Image = visible
     if draw.random() < 0.5:
         size = int(width * draw.uniform(0.75, 1)), int(height * draw.uniform(0.75, 1))
-        x, y = int(draw.integers(0, width - size[0] + 1)), int(draw.integers(0, height - size[1] + 1))
+        free = width - size[0], height - size[1]
+        x, y = (int(cast(int, draw.integers(0, most + 1))) for most in free)
         part = visible[y : y + size[1], x : x + size[0]]
     undone = Undone((thermal, visible), _moved(-x, -y), np.linalg.inv(change) @ _moved(left, top))
-    return (np.ascontiguousarray(other), cast(Image, np.ascontiguousarray(part))), undone
+    return (np.ascontiguousarray(other), np.ascontiguousarray(part)), undone
 
 
 def _moved(x: float, y: float) -> Floats:
