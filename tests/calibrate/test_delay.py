@@ -1,0 +1,246 @@
+"""Delay between two cameras: found where it can be, with an honest error; refused where it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from delay_scenes import Show, blinking, hand_held, scene, shots, still
+from rigs import full_rig
+from typer.testing import CliRunner
+
+from streamfuse.calibrate.commands import app
+from streamfuse.calibrate.delay import Delay, Signal, estimate_delay
+from streamfuse.calibrate.delay_record import Watched, drifts, measure, written
+from streamfuse.calibrate.delay_watch import Watch
+from streamfuse.errors import UserError
+from streamfuse.frames import Clock, Frame, FramePair, Modality
+from streamfuse.rig import Rig
+from streamfuse.sync import PairMatcher
+
+runner = CliRunner()
+
+
+def wave(times_s: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Something irregular, of up to 4 Hz."""
+    rng = np.random.default_rng(seed)
+    hertz, phase = rng.uniform(0.3, 4, 12), rng.uniform(0, 6.28, 12)
+    return np.sin(2 * np.pi * hertz * times_s[:, None] + phase).sum(axis=1, keepdims=True)
+
+
+def stamps(seed: int, seconds: float = 20.0, hertz: float = 30.0, jitter_s: float = 0.0005) -> np.ndarray:
+    """Uneven times with 5 % lost and a hole of half a second."""
+    rng = np.random.default_rng([seed, 1])
+    times = rng.uniform(0, 1 / hertz) + np.arange(0, seconds, 1 / hertz)
+    times = times[(rng.random(len(times)) > 0.05) & ((times < 8) | (times > 8.5))]
+    return times + jitter_s * rng.standard_normal(len(times))
+
+
+def two_signals(delay_s: float, seed: int = 0, drift: float = 0.0, **kinds: Any) -> tuple[Signal, Signal]:
+    first, second = stamps(2 * seed, **kinds), stamps(2 * seed + 1, **kinds)
+    late = first + delay_s + drift * (first - 10)
+    rng = np.random.default_rng([seed, 2])
+    noise = [0.2 * rng.standard_normal((len(times), 1)) for times in (first, second)]
+    return Signal(late, wave(first, seed) * 3 + 7 + noise[0]), Signal(second, wave(second, seed) + noise[1])
+
+
+def watched(show: Show, seed: int, **asked: Any) -> Watched:
+    pair = scene(seed, **asked)
+    watches = {}
+    for modality, shot in shots(pair, show, seed).items():
+        watches[modality] = Watch()
+        for pixels, stamp_ns in shot.frames():
+            watches[modality].add(pixels, stamp_ns)
+    return Watched(watches[Modality.THERMAL], watches[Modality.RGB], 0, ())
+
+
+@pytest.mark.parametrize("delay_ms", [-143.0, -8.3, 0.0, 41.7, 320.0])
+def test_known_delay_comes_back_from_uneven_stamps_with_losses(delay_ms: float) -> None:
+    found = estimate_delay(*two_signals(delay_ms / 1e3, seed=3))
+    assert not found.refused
+    assert found.delay_ms == pytest.approx(delay_ms, abs=1.0)
+    assert found.error_ms < 5
+
+
+def test_swapping_the_cameras_changes_the_sign() -> None:
+    late, other = two_signals(0.05, seed=4)
+    assert estimate_delay(late, other).delay_ms == pytest.approx(-estimate_delay(other, late).delay_ms, abs=0.3)
+
+
+def test_stated_error_covers_the_truth() -> None:
+    found = [estimate_delay(*two_signals(0.02, seed=seed)) for seed in range(20)]
+    assert sum(abs(one.delay_ms - 20) <= one.error_ms for one in found) >= 17
+    assert np.median([one.error_ms for one in found]) < 2.5
+
+
+def test_different_rates_are_no_trouble() -> None:
+    late, _ = two_signals(0.03, seed=5, hertz=9.0)
+    _, other = two_signals(0.03, seed=5, hertz=60.0)
+    found = estimate_delay(late, other)
+    assert not found.refused
+    assert found.delay_ms == pytest.approx(30, abs=max(3.0, found.error_ms))
+
+
+def test_drift_is_followed_and_no_drift_is_none() -> None:
+    found = estimate_delay(*two_signals(0.03, seed=6, drift=400e-6, seconds=60.0))
+    assert found.drift_ppm == pytest.approx(400, abs=40)
+    assert found.delay_ms == pytest.approx(30 + 400e-3 * 20, abs=1)  # in the middle of the record, 20 s after 10 s
+    assert drifts(found)
+    assert not drifts(estimate_delay(*two_signals(0.03, seed=6, seconds=60.0)))
+
+
+def test_opposite_brightness_has_to_be_said() -> None:
+    late, other = two_signals(0.03, seed=7)
+    upside_down = Signal(late.times_s, -late.values)
+    assert estimate_delay(upside_down, other, opposite=True).delay_ms == pytest.approx(30, abs=1)
+    wrong = estimate_delay(upside_down, other)
+    assert wrong.refused or abs(wrong.delay_ms - 30) > 50
+
+
+def test_flat_and_unrelated_signals_are_refused() -> None:
+    late, other = two_signals(0.03, seed=8)
+    flat = Signal(other.times_s, np.full_like(other.values, 3.0))
+    assert "flat" in estimate_delay(late, flat).refused
+    unrelated = [
+        estimate_delay(two_signals(0.0, seed=seed)[0], two_signals(0.0, seed=seed + 50)[1]) for seed in range(20)
+    ]
+    assert all(one.refused for one in unrelated)
+
+
+def test_periodic_signal_is_refused_with_its_period_unless_the_search_is_short() -> None:
+    late, other = two_signals(0.03, seed=9)
+    beats = [Signal(one.times_s, np.sign(np.sin(2 * np.pi * (one.times_s - off) / 0.4))[:, None])
+             for one, off in ((late, 0.03), (other, 0.0))]  # fmt: skip
+    found = estimate_delay(*beats)
+    assert "ambiguous" in found.refused
+    assert re.search(r"repeats every (399|400|401) ms", found.refused)
+    assert any(abs(other_ms - found.delay_ms) == pytest.approx(400, abs=5) for other_ms in found.others_ms)
+    short = estimate_delay(*beats, within_s=0.18)
+    assert not short.refused
+    assert short.delay_ms == pytest.approx(30, abs=8)  # edges are known to a frame only
+
+
+def test_short_record_is_told() -> None:
+    late, other = two_signals(0.0)
+    early = other.times_s < 6
+    with pytest.raises(UserError, match=r"seen together for [56]\.\d s; at least 11 s are needed: record longer"):
+        estimate_delay(late, Signal(other.times_s[early], other.values[early]))
+
+
+def test_delay_beyond_the_search_is_not_told() -> None:
+    assert estimate_delay(*two_signals(0.9, seed=10)).refused
+
+
+# Whole pictures
+
+
+@pytest.mark.parametrize(("seed", "what"), [(0, hand_held), (1, hand_held), (2, blinking)])
+def test_injected_delay_is_found_in_pictures(seed: int, what: Any) -> None:
+    found = measure(watched(what(seed), seed, delay_ms=37.0, seconds=14.0))
+    assert not found.delay.refused
+    assert found.delay.delay_ms == pytest.approx(37, abs=2 if what is hand_held else 6)
+
+
+def test_still_scene_is_refused() -> None:
+    assert measure(watched(still, 3, seconds=12.0)).delay.refused
+
+
+def test_frozen_pictures_are_left_out() -> None:
+    watch = Watch()
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (4, 40, 50), np.uint8)
+    for number, stamp_ns in ((0, 0), (1, 33), (1, 66), (1, 99), (2, 132), (3, 131)):
+        watch.add(pictures[number], stamp_ns * 1_000_000)
+    assert watch.frames == 3
+    np.testing.assert_allclose(watch.signals(0)["blink"].times_s, [0, 0.033, 0.132])
+
+
+def test_region_outside_the_image_is_told() -> None:
+    with pytest.raises(UserError, match="reaches beyond the image of 50x40"):
+        Watch((30, 0, 30, 10)).add(np.zeros((40, 50), np.uint8), 0)
+
+
+def test_two_sure_answers_that_contradict_are_none() -> None:
+    late, other = two_signals(0.03, seed=3)
+    elsewhere, _ = two_signals(0.2, seed=3)
+
+    class Says:
+        def __init__(self, blink: Signal, energy: Signal) -> None:
+            self._signals = {"blink": blink, "energy": energy}
+
+        def signals(self, _: int) -> dict[str, Signal]:
+            return self._signals
+
+    both: Any = Watched(Says(late, elsewhere), Says(other, other), 0, ())  # type: ignore[arg-type]
+    assert "contradiction" in measure(both).delay.refused
+    assert measure(both, by="energy").delay.delay_ms == pytest.approx(200, abs=1)
+
+
+# What becomes of it
+
+
+def test_measured_delay_makes_the_matcher_pair_what_was_seen_together() -> None:
+    """Thermal stamps say 50 ms more than the truth: with the measured delay, pairs show one instant."""
+    pair = scene(4, delay_ms=50.0, seconds=13.0)
+    watches, frames = {}, []
+    for modality, shot in shots(pair, hand_held(4), 4).items():
+        watches[modality] = Watch()
+        for number, (pixels, stamp_ns) in enumerate(shot.frames()):
+            watches[modality].add(pixels, stamp_ns)
+            small = np.zeros((2, 2, 3) if modality is Modality.RGB else (2, 2), np.uint8)
+            frames.append(
+                Frame(modality=modality, pixels=small, capture_ns=stamp_ns, sequence=number, clock=Clock.RECORDING)
+            )
+    found = measure(Watched(watches[Modality.THERMAL], watches[Modality.RGB], 0, ())).delay
+    rig = written(full_rig(), found)
+    assert rig.calibration is not None
+    assert rig.calibration.delay_error_ms == pytest.approx(found.error_ms, abs=1e-3)
+    matcher = PairMatcher(thermal_delay_ns=rig.thermal_delay_ns, thermal_rate_hz=30, rgb_rate_hz=30)
+    pairs = []
+    for frame in sorted(frames, key=lambda one: one.capture_ns):
+        pairs += [one for one in matcher.push(frame) if isinstance(one, FramePair)]
+    apart_ms = [(one.thermal.capture_ns - 50_000_000 - one.rgb.capture_ns) / 1e6 for one in pairs]
+    assert len(pairs) > 330
+    assert max(map(abs, apart_ms)) < 18  # half a period and the jitter; without the delay it would be 50
+    told_ms = [one.skew_ns / 1e6 for one in pairs]
+    np.testing.assert_allclose(told_ms, apart_ms, atol=2.0)
+
+
+def test_refused_delay_is_not_written_and_drift_enlarges_the_error() -> None:
+    sure = Delay(12.3456, 0.8, 0.0, 10.0, 0.9, 0.2, 30.0)
+    rig = written(full_rig(), sure)
+    assert (rig.thermal_delay_ms, rig.calibration.delay_error_ms) == (12.346, 0.8)
+    drifting = written(full_rig(), replace(sure, drift_ppm=400.0))
+    assert drifting.calibration.delay_error_ms == pytest.approx(0.8 + 6.0)
+    with pytest.raises(UserError, match="rig test keeps its delay: flat"):
+        written(full_rig(), replace(sure, refused="flat"))
+
+
+def recording(folder: Path, show: Show, seed: int, **asked: Any) -> list[str]:
+    for modality, shot in shots(scene(seed, **asked), show, seed).items():
+        place = folder / modality.value
+        place.mkdir()
+        rows = ["frame,time_ns"]
+        for number, (pixels, stamp_ns) in enumerate(shot.frames()):
+            cv2.imwrite(str(place / f"{number:05d}.png"), pixels if pixels.ndim == 2 else pixels[..., ::-1])
+            rows.append(f"{number:05d},{stamp_ns}")
+        (place / "times.csv").write_text("\n".join(rows))
+    return [str(folder / "thermal"), str(folder / "rgb")]
+
+
+def test_command_measures_recordings_and_writes_the_rig_file(tmp_path: Path) -> None:
+    full_rig(thermal_delay_ms=3.0).save(tmp_path / "rig.yaml")
+    folders = recording(tmp_path, hand_held(6), 6, delay_ms=-22.0, seconds=13.0)
+    done = runner.invoke(app, ["delay", *folders, "--seconds", "20", "--into", str(tmp_path / "rig.yaml"), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    rig = Rig.load(tmp_path / "rig.yaml")
+    assert told["delay_ms"] == pytest.approx(-22, abs=2.5)
+    assert rig.thermal_delay_ms == pytest.approx(told["delay_ms"], abs=1e-3)
+    assert rig.calibration.delay_error_ms == pytest.approx(told["error_ms"], abs=1e-3)
