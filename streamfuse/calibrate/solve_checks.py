@@ -93,8 +93,8 @@ def check_kept(kept: int, given: int) -> None:
     """Raises UserError where too many of the views that both cameras saw had to be left out."""
     if kept < max(3, AGREEING * given):
         raise UserError(
-            f"only {kept} of {given} views agree on lenses and rig, at least {100 * AGREEING:.0f} % must; check "
-            "that the pairs belong together (names, moment), that the cameras are not swapped in some, and for blurred images"
+            f"only {kept} of {given} views agree on lenses and rig, at least {100 * AGREEING:.0f} % must; check that "
+            "the pairs belong together (names, moment), none has swapped cameras; leave blurred images out"
         )
 
 

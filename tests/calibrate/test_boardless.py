@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -99,5 +101,6 @@ def test_the_command_writes_a_rig_file(tmp_path):
     out = ["--out", str(tmp_path / "rig.yaml")]
     done = CliRunner().invoke(app, ["points", str(tmp_path / "points.csv"), *sizes, *depth, *out, "--json"])
     assert done.exit_code == 0, done.output
-    assert '"off_px_at_m": [[12.5, 2.604' in done.output
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["off_px_at_m"][0] == pytest.approx([12.5, 2.604])
     assert Rig.load(tmp_path / "rig.yaml").working_depth_m == 25
