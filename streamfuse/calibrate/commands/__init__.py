@@ -11,7 +11,6 @@ app = typer.Typer(
     help="From two cameras to a rig file: targets, detection, lenses and rig, clock delay, first alignment.",
     no_args_is_help=True,
 )
-app.command()(seeing.target)
 app.command()(seeing.detect)
 app.command()(solving.rig)
 app.command()(solving.points)
