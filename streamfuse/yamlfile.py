@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from streamfuse.errors import UserError
@@ -89,7 +90,7 @@ def _model_at(path: Sequence[int | str], model: type[BaseModel]) -> type[BaseMod
     owners = [model]
     for part in path:
         tagged = [owner for owner in owners if part in _tags_of(owner)]
-        fields = [owner.model_fields[str(part)] for owner in owners if str(part) in owner.model_fields]
+        fields = [field for owner in owners for key, field in _by_key(owner).items() if key == str(part)]
         owners = tagged or [inner for field in fields for inner in _models_in(field.annotation)]
     return owners[0] if owners else None
 
@@ -111,7 +112,12 @@ def _tags_of(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _shown(model: type[BaseModel]) -> list[str]:
-    return [name for name, field in model.model_fields.items() if not field.exclude]
+    return [key for key, field in _by_key(model).items() if not field.exclude]
+
+
+def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Fields by what a file calls them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _keys(model: type[BaseModel]) -> str:

@@ -103,3 +103,15 @@ def test_any_document_is_either_valid_or_a_user_error(tmp_path_factory, document
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     with contextlib.suppress(UserError):
         assert load_run(path).source
+
+
+def test_the_section_of_registration_is_called_register(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("source: {kind: synthetic}\nregister: {correct: off, depth_m: .inf}\n")
+    assert load_run(path).registration.correct == "off"
+    path.write_text("source: {kind: synthetic}\nregistr: {depth_m: 3}\n")
+    with pytest.raises(UserError, match="did you mean `register`"):
+        load_run(path)
+    path.write_text("source: {kind: synthetic}\nregister: {depth: 3}\n")
+    with pytest.raises(UserError, match=r"did you mean `(register\.)?depth_m`"):
+        load_run(path)
