@@ -1,0 +1,68 @@
+"""The checkerboard pairs that ship, detected and solved, against the rig that was solved from all 32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamfuse.calibrate.detect import detect
+from streamfuse.calibrate.detect.pairs import find_pairs, read_image
+from streamfuse.calibrate.solve import solve
+from streamfuse.calibrate.target import parse_target
+from streamfuse.calibrate.views import View
+from streamfuse.rig import Rig
+
+CALIBRATION = Path(__file__).resolve().parents[2] / "calibration"
+SAMPLES = CALIBRATION / "samples" / "czhang"
+TARGET = parse_target("checkerboard:6x5:100")
+NOT_ONE_INSTANT_PX = 15.0  # camera and drone moved between the two exposures: as far are views off their own rig
+
+
+@pytest.fixture(scope="module")
+def solution():
+    pairs = find_pairs([SAMPLES / "thermal", SAMPLES / "visible"]).pairs
+    views = [
+        View(one.name, *(detect(read_image(file), TARGET) for file in (one.thermal, one.rgb) if file)) for one in pairs
+    ]
+    assert len(views) == 6
+    return solve(views, TARGET, ("pinhole", "pinhole"), working_depth_m=1.4)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Rig.load(CALIBRATION / "rigs" / "czhang.yaml")
+
+
+def test_the_licence_lies_beside_the_samples():
+    assert (SAMPLES / "LICENSE").read_text().startswith("BSD 3-Clause License")
+
+
+def test_the_lenses_are_those_of_the_shipped_rig(solution, shipped):
+    estimate = solution.estimate
+    for camera in ("thermal", "rgb"):
+        lens = getattr(shipped, camera)
+        for name, value in (("fx", lens.fx), ("fy", lens.fy)):
+            at = estimate.names.index(f"{camera}.{name}")
+            assert abs(estimate.values[at] - value) < estimate.half_width_95[at], (camera, name)
+    assert solution.thermal.rms_px < 0.5
+    assert solution.rgb.rms_px < 0.3
+
+
+def test_thermal_pixels_land_near_where_the_shipped_rig_puts_them(solution, shipped):
+    depth, grid = 1.4, np.array([[x, y] for x in (160, 320, 480) for y in (120, 240, 360)], float)
+
+    def carried(rig):
+        rays, _ = rig.thermal.rays(grid)
+        points = np.column_stack([rays, np.ones(len(rays))]) * depth
+        pose = rig.rgb_from_thermal
+        return rig.rgb.project(points @ pose.rotation_matrix.T + pose.translation_vector)[0]
+
+    assert np.linalg.norm(carried(solution.rig) - carried(shipped), axis=1).max() < NOT_ONE_INSTANT_PX
+
+
+def test_a_pair_that_was_not_taken_at_one_instant_is_provisional(solution, shipped):
+    assert solution.rig.provisional
+    assert shipped.provisional
+    assert any("do not share one rig" in reason for reason in shipped.calibration.refused)
