@@ -11,6 +11,7 @@ app = typer.Typer(
     help="From two cameras to a rig file: targets, detection, lenses and rig, clock delay, first alignment.",
     no_args_is_help=True,
 )
+app.command()(seeing.target)
 app.command()(seeing.detect)
 app.command()(solving.rig)
 app.command()(solving.points)

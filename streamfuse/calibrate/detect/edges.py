@@ -15,9 +15,11 @@ import numpy as np
 from streamfuse.calibrate.detect.scalar import Scalars
 from streamfuse.calibrate.target import Floats
 
-ALONG, ACROSS = 9, 21
-STEP_SHARE = 0.35
-"""Slopes below this share of the steepest one in a profile do not count for its centre."""
+ALONG = 9
+STEP_PX, MOST_ACROSS = 0.4, 121
+"""Distance of the samples across an edge, and how many there may be."""
+STEP_SHARE = 0.5
+"""This share of the steepest slope in a profile is taken off before its centre counts: noise beside the edge goes."""
 ROBUST_PX = 0.4
 """Distance from the line at which an edge point counts half."""
 PARALLEL = 0.2
@@ -40,14 +42,15 @@ def edge_points(values: Scalars, starts: Floats, ends: Floats, reaches: Floats) 
     """
     along = np.linspace(0, 1, ALONG)[None, :, None]
     on_edge = starts[:, None] + along * (ends - starts)[:, None]
-    steps = np.linspace(-1, 1, ACROSS)
+    widest = float(np.linalg.norm(reaches, axis=1).max())
+    steps = np.linspace(-1, 1, int(np.clip(2 * widest / STEP_PX, 21, MOST_ACROSS)))
     at = (on_edge[:, :, None] + steps[:, None] * reaches[:, None, None]).astype(np.float32)
-    flat = at.reshape(-1, ACROSS, 2)
+    flat = at.reshape(-1, len(steps), 2)
     profiles = _sampled(values, flat).reshape(at.shape[:3])
     slopes = np.diff(profiles, axis=2)
     upward = np.where(slopes.sum(axis=(1, 2)) < 0, -1.0, 1.0)[:, None, None]
-    slopes = np.maximum(slopes * upward, 0)
-    slopes = np.where(slopes > STEP_SHARE * slopes.max(axis=2, keepdims=True), slopes, 0)
+    slopes = slopes * upward
+    slopes = np.maximum(slopes - STEP_SHARE * np.maximum(slopes.max(axis=2, keepdims=True), 0), 0)
     size = slopes.sum(axis=2)
     middles = (steps[1:] + steps[:-1]) / 2
     centre = (slopes * middles).sum(axis=2) / (size + 1e-9)

@@ -113,7 +113,8 @@ def _saddle_points(values: Scalars, homography: Floats, _: Tags, target: Target)
     """Inner corners of a ChArUco board: all of them from the plane, each kept if it looks like one."""
     columns, rows = target.shape
     plane = target.points_m[:, :2]
-    grid = refined(values, mapped(homography, plane).reshape(rows, columns, 2))
+    clear = 0.8 * (1 - cast(float, target.marker_m) / target.spacing_m) / 2
+    grid = refined(values, mapped(homography, plane).reshape(rows, columns, 2), widest=clear)
     cells = plane / target.spacing_m
     seen = looks(values, grid, cells)
     share = np.nan_to_num(seen.saddle * (-1.0) ** cells.sum(axis=1))

@@ -46,12 +46,15 @@ def spacing_px(grid: Floats) -> float:
     return float(np.median(np.linalg.norm(np.concatenate([across.reshape(-1, 2), down.reshape(-1, 2)]), axis=1)))
 
 
-def refined(values: Scalars, grid: Floats) -> Floats:
-    """The corners at sub-pixel precision in the image as recorded, as crossings of edges; `grid` R C 2."""
+def refined(values: Scalars, grid: Floats, widest: float = 0.4) -> Floats:
+    """The corners at sub-pixel precision in the image as recorded, as crossings of edges; `grid` R C 2.
+
+    `widest`: how far beside an edge to search at most, in squares: less where something else lies there.
+    """
     spacing = spacing_px(grid)
     values = levelled(_smoothed(values, spacing), LEVEL * spacing)
     for reach in (0.3, 0.2):
-        share = float(np.clip(NARROWEST_PX / spacing, reach, 0.4))
+        share = min(widest, max(reach, NARROWEST_PX / spacing))
         lines = [_lines(values, grid, axis, share) for axis in (1, 0)]
         found = crossings(*lines).reshape(grid.shape)
         moved = np.linalg.norm(found - grid, axis=2, keepdims=True)
