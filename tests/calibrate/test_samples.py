@@ -17,7 +17,7 @@ from streamfuse.rig import Rig
 CALIBRATION = Path(__file__).resolve().parents[2] / "calibration"
 SAMPLES = CALIBRATION / "samples" / "czhang"
 TARGET = parse_target("checkerboard:6x5:100")
-NOT_ONE_INSTANT_PX = 15.0  # camera and drone moved between the two exposures: as far are views off their own rig
+LOOSE_PX = 15.0  # the views do not share one rig: 5 % of the held-out points are farther off than this
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def test_thermal_pixels_land_near_where_the_shipped_rig_puts_them(solution, ship
         pose = rig.rgb_from_thermal
         return rig.rgb.project(points @ pose.rotation_matrix.T + pose.translation_vector)[0]
 
-    assert np.linalg.norm(carried(solution.rig) - carried(shipped), axis=1).max() < NOT_ONE_INSTANT_PX
+    assert np.linalg.norm(carried(solution.rig) - carried(shipped), axis=1).max() < LOOSE_PX
 
 
-def test_a_pair_that_was_not_taken_at_one_instant_is_provisional(solution, shipped):
+def test_views_that_do_not_share_one_rig_make_it_provisional(solution, shipped):
     assert solution.rig.provisional
     assert shipped.provisional
     assert any("do not share one rig" in reason for reason in shipped.calibration.refused)
