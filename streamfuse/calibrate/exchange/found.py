@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,18 +46,22 @@ class FoundCamera:
     shift_s: float | None = None
 
     def means(self, word: str) -> bool:
-        return word in (self.name, *self.also)
+        return bool({word, Path(word).name} & {self.name, *self.also})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """The cameras of some files, in their order."""
 
-    source: str
+    files: tuple[Path, ...]
     cameras: tuple[FoundCamera, ...]
     working_depth_m: float | None = None
     thermal_delay_ms: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        return ", ".join(map(str, self.files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def rig_of(
         rgb_from_thermal=pose,
         working_depth_m=depth_m,
         thermal_delay_ms=delay_ms,
-        notes=f"Imported from {found.source}.",
+        notes=f"Imported from {', '.join(file.name for file in found.files)}.",
     )
     return Imported(rig, (*found.notes, *notes, *pose_notes, *delay_notes))
 
@@ -164,7 +169,7 @@ def _told_apart(found: Found, thermal: str | None, rgb: str | None) -> tuple[Fou
                 names,
             )
         heat = hot[0]
-        notes = (f"{heat.name} is taken for the thermal camera by its name ({', '.join((heat.name, *heat.also))})",)
+        notes = (f"{heat.name} is taken for the thermal camera by its name",)
     others = [camera for camera in found.cameras if camera is not heat]
     light = _named(replace(found, cameras=tuple(others)), rgb, "--rgb")
     if light is None and len(others) != 1:

@@ -50,7 +50,7 @@ def read_kalibr(paths: Sequence[Path]) -> Found:
         lens = _lens(f"{path}: {name}", camera)
         also = (camera.rostopic,) if camera.rostopic else ()
         cameras.append(FoundCamera(name, lens, from_first, also, camera.timeshift_cam_imu))
-    return Found(str(path), tuple(cameras))
+    return Found((path,), tuple(cameras))
 
 
 def write_kalibr(rig: Rig, folder: Path) -> tuple[list[Path], tuple[str, ...]]:

@@ -36,7 +36,7 @@ def read_opencv(paths: Sequence[Path], sizes: Sequence[Size | None] = (None, Non
         name = nodes.text(f"camera_name{number}")
         cameras.append(FoundCamera(str(number), lens, from_first, (f"M{number}", *((name,) if name else ()))))
     depth, delay = nodes.number("working_depth_m"), nodes.number("thermal_delay_ms")
-    return Found(nodes.source, tuple(cameras), depth, delay, tuple(notes))
+    return Found(tuple(paths), tuple(cameras), depth, delay, tuple(notes))
 
 
 def write_opencv(rig: Rig, folder: Path) -> tuple[list[Path], tuple[str, ...]]:

@@ -86,7 +86,7 @@ def read_ros(cameras: Sequence[Path], pairs: Sequence[Path]) -> Found:
     first_is_header = _first_is(pairs[0], pair.header.frame_id, pair.child_frame_id, words)
     second_from_first = inverse(header_from_child) if first_is_header else header_from_child
     found = tuple(
-        FoundCamera(name, _lens(path, info), from_first, (path.name, path.stem, str(path)))
+        FoundCamera(name, _lens(path, info), from_first, (path.name, path.stem))
         for name, path, info, from_first in zip(named, cameras, infos, (np.eye(4), second_from_first), strict=True)
     )
     notes = tuple(_rectified(path, info) for path, info in zip(cameras, infos, strict=True))
@@ -95,9 +95,8 @@ def read_ros(cameras: Sequence[Path], pairs: Sequence[Path]) -> Found:
             f"{pairs[0]}: frames {', '.join(frames)} are not called optical: the transform must be between frames "
             "with z forward, x right, y down, not between the cameras' bodies",
         )
-    source = ", ".join(map(str, (*cameras, *pairs)))
     ours = pair.streamfuse
-    return Found(source, found, ours.working_depth_m, ours.thermal_delay_ms, tuple(filter(None, notes)))
+    return Found((*cameras, *pairs), found, ours.working_depth_m, ours.thermal_delay_ms, tuple(filter(None, notes)))
 
 
 def write_ros(rig: Rig, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
