@@ -27,7 +27,7 @@ MOST_WEIGHT = 1.5
 MOST_GAIN = 1.3
 """A stronger one would only lift noise, and with it the flicker of a video."""
 MOST_OFFSET = 0.5
-QUIET = 0.005
+QUIET = 0.007
 """Activity (mean deviation, of 1) below which neither image counts as the livelier one."""
 GAINS, WEIGHTS, OFFSET = slice(0, 2), slice(2, 4), slice(4, 5)
 """What the head says, channel by channel."""
