@@ -31,8 +31,8 @@ class Line:
 def follow(curves: Floats, times_s: Floats, step_s: float) -> Line:
     """The line with the highest sum, its refinement between grid places, and its error by leaving windows out."""
     reach_s = max(float(np.abs(times_s).max(initial=0)), step_s)
-    drift_step = step_s / reach_s
-    count = int(np.ceil(MOST_DRIFT / drift_step))
+    count = max(DRIFT_REACH, int(np.ceil(MOST_DRIFT * reach_s / step_s)))
+    drift_step = MOST_DRIFT / count
     drifts = np.arange(-count, count + 1) * drift_step
     lags = np.arange(curves.shape[1], dtype=np.float64)
     along = np.stack([_along(curves, drift * times_s / step_s) for drift in drifts.tolist()], axis=1)
@@ -46,8 +46,11 @@ def follow(curves: Floats, times_s: Floats, step_s: float) -> Line:
     tops = np.array([_summit(one) for one in without])
     spread = np.sqrt((len(tops) - 1) * tops.var(axis=0))
     drift = float(drifts[low] + row * drift_step)
+    drift_error = float(spread[0]) * drift_step
+    if abs(drift) > MOST_DRIFT * (1 - 1e-9):  # the edge of the search, where leaving windows out changes nothing
+        drift_error = max(drift_error, MOST_DRIFT)
     sums = _along(curves, drift * times_s / step_s).mean(axis=0)
-    return Line(left + at, float(spread[1]), drift, float(spread[0]) * drift_step, sums)
+    return Line(left + at, float(spread[1]), drift, drift_error, sums)
 
 
 def _along(curves: Floats, offs: Floats) -> Floats:

@@ -95,6 +95,12 @@ def test_drift_is_followed_and_no_drift_is_none() -> None:
     assert not drifts(estimate_delay(*two_signals(0.03, seed=6, seconds=60.0)))
 
 
+def test_short_record_does_not_invent_a_drift() -> None:
+    found = [estimate_delay(*two_signals(0.02, seed=seed, seconds=13.0)) for seed in range(20)]
+    assert sum(map(drifts, found)) <= 2
+    assert max(abs(one.drift_ppm) for one in found) <= 1000.001
+
+
 def test_opposite_brightness_has_to_be_said() -> None:
     late, other = two_signals(0.03, seed=7)
     upside_down = Signal(late.times_s, -late.values)

@@ -13,8 +13,9 @@ import typer
 from streamfuse.terminal import Json, console, finish
 
 if TYPE_CHECKING:
-    from streamfuse.calibrate.delay_record import Measured
+    from streamfuse.calibrate.delay_record import Measured, Watched
     from streamfuse.calibrate.delay_watch import Region
+    from streamfuse.config import RunConfig
 
 
 class By(str, Enum):
@@ -45,22 +46,12 @@ def delay(
     Let a lamp blink or a warm plate be covered and uncovered at irregular intervals, or move the rig by hand, for a
     minute. The answer is the thermal stamp minus the RGB stamp of one instant: `thermal_delay_ms` of a rig file.
     """
-    from streamfuse.calibrate.delay_record import measure, run_of, watch_run, written
+    from streamfuse.calibrate.delay_record import measure, run_of, written
     from streamfuse.rig import Rig
 
     rig = Rig.load(into) if into else None
     regions = (_region(thermal_region, "--thermal-region"), _region(rgb_region, "--rgb-region"))
-    asked: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
-    try:
-        with console.status("looking") as status:
-
-            def told(seen_s: float) -> None:
-                status.update(f"looking: {seen_s:.0f} of {seconds:.0f} s")
-
-            watched = watch_run(run_of(inputs), seconds, regions=regions, told=told, stopped=lambda: bool(asked))
-    finally:
-        signal.signal(signal.SIGINT, before)
+    watched = _watch(run_of(inputs), seconds, regions)
     found = measure(watched, by=by.value, within_s=within / 1e3, opposite=opposite)
     for note in watched.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
@@ -75,6 +66,23 @@ def delay(
         "all": {k: asdict(d) for k, d in found.all.items()},
     }
     finish({**report, "written": str(into) if into and not error else None, "error": error}, as_json)
+
+
+def _watch(config: RunConfig, seconds: float, regions: tuple[Region | None, Region | None]) -> Watched:
+    """Until enough was seen, or Ctrl-C: what was seen by then counts."""
+    from streamfuse.calibrate.delay_record import watch_run
+
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        with console.status("looking") as status:
+
+            def told(seen_s: float) -> None:
+                status.update(f"looking: {seen_s:.0f} of {seconds:.0f} s")
+
+            return watch_run(config, seconds, regions=regions, told=told, stopped=lambda: bool(asked))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tell(found: Measured) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from streamfuse.calibrate.exchange import Found
     from streamfuse.calibrate.exchange.found import Imported
     from streamfuse.frames import Size
+    from streamfuse.rig import Rig
 
 
 class Format(str, Enum):
@@ -63,33 +65,23 @@ def import_rig(
     is so. With --check it compares two pictures under the pose and under its inverse.
     """
     from streamfuse.calibrate.exchange import read_files
+    from streamfuse.calibrate.exchange.found import parts
     from streamfuse.calibrate.exchange.seat import seat_in_words
-    from streamfuse.fuse.ahead import size_of
 
-    sizes = (
-        size_of(thermal_size, "--thermal-size") if thermal_size else None,
-        size_of(rgb_size, "--rgb-size") if rgb_size else None,
-    )
+    sizes = _size(thermal_size, "--thermal-size"), _size(rgb_size, "--rgb-size")
     found = read_files(files, sizes if thermal not in ("2", "M2") else sizes[::-1])
     asked = {"name": name or out.stem, "rgb": rgb, "working_depth_m": depth, "metres": METRES[unit] if unit else None}
     imported = _rig_of(found, thermal, asked)
     _check_sizes(imported, sizes)
-    rig, pose = imported.rig, imported.rig.rgb_from_thermal
-    notes = list(imported.notes)
-    seat = seat_in_words(pose) if pose else ""
-    fit = None
+    rig, seat = imported.rig, seat_in_words(parts(imported.rig)[2])
+    notes, verdict = list(imported.notes), None
     if check:
-        from streamfuse.calibrate.exchange.fit import fit_to, marked, read_pair
-
-        fit = fit_to(rig, *read_pair(rig, *check))
-        rig = marked(rig, fit)
-        notes.append(fit.in_words())
+        rig, verdict, said = _checked(rig, check)
+        notes.append(said)
     rig.save(out)
-    for note in notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
-    console.print(f"{out}: {seat}", markup=False, highlight=False)
+    _say(notes, f"{out}: {seat}")
     told = {"rig": str(out), "calibration": rig.content_hash, "seat": seat, "notes": notes}
-    finish({**told, "fit": fit.verdict if fit else None, "provisional": rig.provisional}, as_json)
+    finish({**told, "fit": verdict, "provisional": rig.provisional}, as_json)
 
 
 def export_rig(
@@ -107,10 +99,27 @@ def export_rig(
     from streamfuse.rig import Rig
 
     paths, notes = write_files(Rig.load(rig), form.value, out)
-    for note in notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
-    console.print(f"written: {', '.join(map(str, paths))}", markup=False, highlight=False)
+    _say(notes, f"written: {', '.join(map(str, paths))}")
     finish({"files": [str(path) for path in paths], "notes": list(notes)}, as_json)
+
+
+def _checked(rig: Rig, pictures: tuple[Path, Path]) -> tuple[Rig, str, str]:
+    """The rig, marked where the pictures speak against it; their verdict, and that in words."""
+    from streamfuse.calibrate.exchange.fit import fit_to, marked, read_pair
+
+    fit = fit_to(rig, *read_pair(rig, *pictures))
+    return marked(rig, fit), fit.verdict, fit.in_words()
+
+
+def _say(notes: Sequence[str], last: str) -> None:
+    for line in (*(f"note: {note}" for note in notes), last):
+        console.print(line, markup=False, highlight=False)
+
+
+def _size(text: str | None, option: str) -> Size | None:
+    from streamfuse.fuse.ahead import size_of
+
+    return size_of(text, option) if text else None
 
 
 def _rig_of(found: Found, thermal: str | None, asked: dict[str, Any]) -> Imported:
