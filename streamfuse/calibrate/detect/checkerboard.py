@@ -21,6 +21,8 @@ SADDLE = 0.8
 """Median saddle share below which what was found is not a board."""
 POOR, POOR_SHARE = 0.3, 0.1
 """Corners of lower quality are left out; more than this share of them, and what was found is not a board."""
+BORDER = 0.68
+"""Median saddle share of an outer line below which it lies on the edge of the board."""
 SMALLEST_SQUARE_PX = 4.0
 
 
@@ -35,6 +37,12 @@ def find(prepared: Prepared, values: Scalars, target: Target) -> Found | None:
         if found is not None:
             return found
     return None
+
+
+def _beyond(share: Floats) -> tuple[int, int]:
+    """Columns and rows at the grid's border that are no corners but where squares meet the plain edge."""
+    columns, rows = np.median(share[:, [0, -1]], axis=0), np.median(share[[0, -1]], axis=1)
+    return int((columns < BORDER).sum()), int((rows < BORDER).sum())
 
 
 def size_seen(prepared: Prepared, values: Scalars) -> tuple[int, int] | None:
@@ -81,9 +89,9 @@ def _judged(values: Scalars, grid: Floats, target: Target) -> Found | None:
     share *= np.sign(np.median(share)) or 1.0
     if np.median(share) < SADDLE:
         return None
-    further = goes_on(values, grid)
-    if any(further):
-        return Found.of_another_size(target.columns + further[0], target.rows + further[1])
+    further, beyond = goes_on(values, grid), _beyond(share.reshape(grid.shape[:2]))
+    if any(further) or any(beyond):
+        return Found.of_another_size(target.columns + further[0] - beyond[0], target.rows + further[1] - beyond[1])
     quality = np.clip(share, 0, 1) * np.exp(-((away / (STRAY * spacing)) ** 2))
     good = quality > POOR
     if good.mean() < 1 - POOR_SHARE:
