@@ -25,26 +25,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a model's constructor is, what the model is, and its fusion rules: the constructor's argument."""
+    """Where a model's constructor is, what the model is, the file that trains it, and its fusion rules."""
 
     module: str
     constructor: str
     about: str
+    recipe: str = ""
     rules: tuple[str, ...] = ()
+    """What the constructor takes as its argument."""
 
 
+ENCODED, DENSE = "train-res2fusion", "train-residual-dense"
 TABLE = MappingProxyType(
     {
         "average": Entry("average", "Average", "mean of both images"),
         "laplacian": Entry("laplacian", "LaplacianPyramid", "Laplacian pyramid, stronger detail wins"),
-        "streamfuse-s": Entry("streamfuse_s", "StreamfuseS", "our small network, real time on a CPU"),
-        "streamfuse-q": Entry("streamfuse_q", "StreamfuseQ", "our quality network"),
-        "nestfuse": Entry("nestfuse", "NestFuse", "autoencoder, nest connections", ("average", "max", "nuclear")),
-        "res2fusion": Entry("res2fusion", "Res2Fusion", "autoencoder, non-local attention", ("full", "coarse")),
-        "unfusion": Entry("unfusion", "UNFusion", "autoencoder, dense, Lp attention", ("l1", "l2", "max")),
-        "residual-dense-s": Entry("residual_dense", "small", "residual dense network, 28 000 parameters"),
-        "residual-dense-m": Entry("residual_dense", "medium", "residual dense network, 138 000 parameters"),
-        "residual-dense-l": Entry("residual_dense", "large", "residual dense network, 906 000 parameters"),
+        "streamfuse-s": Entry("streamfuse_s", "StreamfuseS", "our small network, real time on a CPU", "train"),
+        "streamfuse-q": Entry("streamfuse_q", "StreamfuseQ", "our quality network", "train-q"),
+        "nestfuse": Entry(
+            "nestfuse", "NestFuse", "autoencoder, nest connections", ENCODED, ("average", "max", "nuclear")
+        ),
+        "res2fusion": Entry(
+            "res2fusion", "Res2Fusion", "autoencoder, non-local attention", ENCODED, ("full", "coarse")
+        ),
+        "unfusion": Entry("unfusion", "UNFusion", "autoencoder, dense, Lp attention", ENCODED, ("l1", "l2", "max")),
+        "residual-dense-s": Entry("residual_dense", "small", "residual dense network, 28 000 parameters", DENSE),
+        "residual-dense-m": Entry("residual_dense", "medium", "residual dense network, 138 000 parameters", DENSE),
+        "residual-dense-l": Entry("residual_dense", "large", "residual dense network, 906 000 parameters", DENSE),
     }
 )
 MODELS = tuple(TABLE)
@@ -124,9 +131,10 @@ def _shipped_weights(name: str) -> Path:
     try:
         return shipped_path(f"weights/{name}{WEIGHTS}")
     except UserError as error:
+        recipe = f"configs/{TABLE[name].recipe}.yaml"
         raise UserError(
-            f"model {name!r}: no weights ship with it; train them: streamfuse train configs/train.yaml "
-            f"--model {name} --data DIR --out DIR, then use DIR/{name}{WEIGHTS} as the model"
+            f"model {name!r}: no weights ship with it; train them: streamfuse train {recipe} --model {name} --data DIR "
+            f"--out DIR, then use DIR/{name}{WEIGHTS} as the model"
         ) from error
 
 
