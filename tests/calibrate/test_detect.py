@@ -47,6 +47,14 @@ def test_both_polarities_give_the_same_corners():
     assert rms(255 - (image * 255).astype(np.uint8), truth) < 0.05
 
 
+def test_no_corner_is_lost_to_a_spacing_that_binary_numbers_cannot_hold():
+    """0.1 m three times, divided by 0.1 m, is not 3."""
+    image, truth = drawn()
+    sighting = detect((image * 255).astype(np.uint8), parse_target("checkerboard:7x5:100"))
+    assert sighting is not None
+    assert len(sighting.indices) == len(truth)
+
+
 def test_a_faint_board_under_a_hot_spot_is_found_in_counts():
     image, truth = drawn()
     x, y = np.meshgrid(np.arange(420), np.arange(340))

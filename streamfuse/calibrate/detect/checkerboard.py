@@ -84,7 +84,7 @@ def _judged(values: Scalars, grid: Floats, target: Target) -> Found | None:
     if not np.sqrt((away**2).mean()) < STRAY * spacing:
         return None
     seen = looks(values, grid, plane)
-    parity = (-1.0) ** plane.sum(axis=1)
+    parity = (-1.0) ** np.rint(plane.sum(axis=1))
     share = np.nan_to_num(seen.saddle * parity)
     share *= np.sign(np.median(share)) or 1.0
     if np.median(share) < SADDLE:
