@@ -148,8 +148,9 @@ def test_a_stall_charges_every_frame_behind_it(monkeypatch, tmp_path):
         ({"precision": "fp1"}, "fp1"),
     ],
 )
-def test_what_the_machine_lacks_is_skipped_with_the_reason(cell, said):
-    request = {"kind": "cell", "cell": {**SMALL, **cell}, "protocol": SHORT.model_dump(), "raw": "unused.npz"}
+def test_what_the_machine_lacks_is_skipped_with_the_reason(tmp_path, cell, said):
+    raw = str(tmp_path / "unused.npz")
+    request = {"kind": "cell", "cell": {**SMALL, **cell}, "protocol": SHORT.model_dump(), "raw": raw}
     assert said in answer(request)["skipped"]
 
 
@@ -167,8 +168,10 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(tmp_path):
     )
     line, options = command("bench", config, "--out", tmp_path / "out", "--json")
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    wait_for(lambda: children_of(process.pid))
+    measuring_the_cell = children_of(process.pid)
     wait_for((tmp_path / "out/raw/cell-0.npz").exists)
-    time.sleep(1.5)
+    wait_for(lambda: children_of(process.pid) and not set(children_of(process.pid)) & set(measuring_the_cell))
     children = children_of(process.pid)
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=60)
