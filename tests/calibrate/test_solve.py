@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from solve_figures import distances, solved
 from synthetic_rigs import CHECKERS, RGB_SIZE, THERMAL_SIZE, random_scene, rotation
 
 from streamfuse.calibrate.solve import Solution, solve
@@ -15,31 +16,11 @@ from streamfuse.calibrate.views import View
 from streamfuse.errors import UserError
 
 PINHOLES = ("pinhole", "pinhole")
-CHI_SQUARE_95 = {4: 9.488, 6: 12.592}
-FOCALS = ("fx", "fy", "cx", "cy")
-RIG = tuple(f"rgb_from_thermal.{name}" for name in ("rx", "ry", "rz", "tx", "ty", "tz"))
 
 
-def truth_of(rig, camera):
-    lens = getattr(rig, camera)
-    return np.array([lens.fx, lens.fy, lens.cx, lens.cy])
-
-
-def inside(estimate, names, truth):
-    """Whether the truth lies in the stated 95 % region of some parameters together (Mahalanobis distance)."""
-    values, covariance = estimate.block(names)
-    off = values - truth
-    return off @ np.linalg.solve(covariance, off) < CHI_SQUARE_95[len(names)]
-
-
-def regions(solution, rig):
-    pose = rig.rgb_from_thermal
-    truth = np.concatenate([rotation_vector(pose.rotation_matrix), pose.translation_vector])
-    lenses = [
-        inside(solution.estimate, tuple(f"{camera}.{name}" for name in FOCALS), truth_of(rig, camera))
-        for camera in ("thermal", "rgb")
-    ]
-    return [*lenses, inside(solution.estimate, RIG, truth)]
+def inside(solution, rig):
+    """Whether the truth lies in the stated 95 % regions: thermal lens, RGB lens, rig."""
+    return distances(solution, rig) < 1
 
 
 def with_sightings(scene, change):
@@ -60,13 +41,9 @@ def solution(scene):
     return solve(scene.views, CHECKERS, PINHOLES)
 
 
-@pytest.mark.slow
-def test_the_truth_of_30_rigs_lies_in_the_stated_regions():
-    hits = np.zeros(3, int)
-    for seed in range(30):
-        scene = random_scene(seed, partial=True)
-        hits += regions(solve(scene.views, CHECKERS, PINHOLES), scene.rig)
-    assert (hits >= 27).all(), hits
+def test_the_truth_lies_in_the_stated_regions():
+    """Of 18 regions of 95 % one misses; five would be the chance of 1 in 600. All 30 seeds: solve_figures.py."""
+    assert sum((solved(seed) < 1).sum() for seed in range(6)) >= 14
 
 
 def test_a_good_rig_is_accepted_with_its_residuals(scene, solution):
@@ -76,7 +53,7 @@ def test_a_good_rig_is_accepted_with_its_residuals(scene, solution):
     assert 0.18 < solution.rgb.rms_px < 0.25
     assert 0.2 < solution.held_out.rms_px < 0.9
     assert set(solution.held_out.view) == set(range(20))  # each view was left out once
-    assert all(regions(solution, scene.rig))
+    assert all(inside(solution, scene.rig))
 
 
 def test_the_rig_carries_pixels_as_the_truth_does(scene, solution):
@@ -117,7 +94,7 @@ def test_auto_chooses_the_lens_that_took_the_views(models, degrees, chosen):
     scene = random_scene(3, models=models, degrees=degrees, partial=True)
     solution = solve(scene.views, CHECKERS)
     assert (solution.rig.thermal.model, solution.rig.rgb.model) == chosen
-    assert all(regions(solution, scene.rig))
+    assert all(inside(solution, scene.rig))
 
 
 def test_wrong_corners_and_wrong_views_do_not_bend_the_rig(scene):
@@ -134,7 +111,7 @@ def test_wrong_corners_and_wrong_views_do_not_bend_the_rig(scene):
     views = with_sightings(scene, spoil)
     views[7] = View("mispaired", views[7].thermal, views[12].rgb)
     solution = solve(views, CHECKERS, PINHOLES)
-    assert all(regions(solution, scene.rig))
+    assert all(inside(solution, scene.rig))
     assert {name for name, _ in solution.rejected} == {"view04", "mispaired"}
     assert 20 < (~solution.thermal.used).sum() < 60
 
@@ -148,7 +125,7 @@ def test_a_board_counted_from_the_other_corner_is_turned(scene):
 
     solution = solve(with_sightings(scene, turn), CHECKERS, PINHOLES)
     assert solution.rejected == ()
-    assert all(regions(solution, scene.rig))
+    assert all(inside(solution, scene.rig))
 
 
 def test_views_of_one_camera_help_its_lens(scene):
