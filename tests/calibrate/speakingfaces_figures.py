@@ -125,7 +125,11 @@ def view_left_out_of_the_rig(seen: tuple[Seen, Seen], view: int, nominal, sizes,
 
 
 def tell_the_rig(seen: tuple[Seen, Seen], nominal: np.ndarray, sizes, names: list[str]) -> None:
-    both = tuple(map(on_layout, seen, layouts(seen, nominal)))
+    flat = layouts(seen, nominal)
+    for camera, layout in zip(("thermal", "RGB"), flat, strict=True):
+        off = transfer(homography(layout, nominal), layout) - nominal
+        print(f"{camera} board: its points lie {1e3 * rms(off):.1f} hundredths of a marker off the drawing (RMS)")
+    both = tuple(map(on_layout, seen, flat))
     joint = solved(both, sizes, len(names))
     for camera, one, rows in zip(("thermal", "RGB"), joint.alone, both, strict=True):
         left_out = sorted(set(range(len(names))) - set(one.views_used((rows,), 0)))
