@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from streamfuse.assemble import Cameras, open_cameras, open_intake
 from streamfuse.calibrate.delay import Delay, estimate_delay
+from streamfuse.calibrate.delay_edges import refine
 from streamfuse.calibrate.delay_watch import Region, Watch
 from streamfuse.config import LiveConfig, RecordingConfig, RunConfig, load_run
 from streamfuse.errors import UserError
@@ -102,7 +103,13 @@ def measure(watched: Watched, *, by: By = "auto", within_s: float = 0.5, opposit
         kind: estimate_delay(thermal[kind], rgb[kind], within_s=within_s, opposite=opposite and kind == "blink")
         for kind in kinds
     }
+    lamp = None
+    if "blink" in found:
+        lamp = refine(found["blink"], thermal["blink"], rgb["blink"], opposite=opposite)
+        found["blink"] = lamp or found["blink"]
     sure = sorted((kind for kind in kinds if not found[kind].refused), key=lambda kind: found[kind].error_ms)
+    if lamp:  # other signals of a lamp come from the same edges, and do not see that equal rates sample them alike
+        sure.sort(key=lambda kind: kind != "blink")
     if not sure:
         best = max(kinds, key=lambda kind: found[kind].peak)
         return Measured(best, found[best], found)

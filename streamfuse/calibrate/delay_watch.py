@@ -21,7 +21,8 @@ Image = NDArray[np.float32]
 Region = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
-WIDTH = 160  # of the small picture
+WIDTH = 160  # of the small picture, at most
+LEAST_WIDTH = 32
 BLOCKS = (16, 12)  # over which brightness is averaged
 NOISES = 3.0  # of the frame's own noise: what changes by less has not moved
 LEAST_RESPONSE = 0.02  # of a phase correlation
@@ -95,8 +96,9 @@ class Watch:
 
 def _small(pixels: Pixels) -> Image:
     grey = cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)) if pixels.ndim == 3 else pixels
-    height = max(8, round(WIDTH * grey.shape[0] / grey.shape[1]))
-    return cast(Image, cv2.resize(grey, (WIDTH, height), interpolation=cv2.INTER_AREA).astype(np.float32))
+    width = min(WIDTH, max(LEAST_WIDTH, grey.shape[1]))
+    height = max(8, round(width * grey.shape[0] / grey.shape[1]))
+    return cast(Image, cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32))
 
 
 def _edges(small: Image) -> Image:

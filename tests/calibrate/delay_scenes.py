@@ -14,6 +14,7 @@ import numpy as np
 
 from streamfuse.frames import Modality
 from streamfuse.sources.synthetic import SceneConfig, SyntheticPair, open_synthetic
+from streamfuse.sources.synthetic.truth import Timing
 
 MARGIN = 12  # of RGB pixels that the rig may turn away by
 EXPOSURE_NS = 8_000_000
@@ -39,19 +40,23 @@ def scene(seed: int, *, seconds: float = 20.0, delay_ms: float = 0.0, **changes:
     )
 
 
-def shots(pair: SyntheticPair, show: Show, seed: int, *, drops: float = 0.02) -> dict[Modality, Shot]:
+def shots(pair: SyntheticPair, show: Show, seed: int) -> dict[Modality, Shot]:
     """Both cameras with noise and lost frames; `show` makes a frame of the still picture at a true time (ns)."""
-    return {source.modality: _shot(pair, source, show, seed, drops) for source in (pair.thermal, pair.rgb)}
+    return {
+        source.modality: shot(source, pair.truth.timings[source.modality], source.info.frames, show, seed)
+        for source in (pair.thermal, pair.rgb)
+    }
 
 
-def _shot(pair: SyntheticPair, source: Any, show: Show, seed: int, drops: float) -> Shot:
-    still, timing = source.frame(0).pixels, pair.truth.timings[source.modality]
+def shot(source: Any, timing: Timing, count: int, show: Show, seed: int, drops: float = 0.02) -> Shot:
+    """`count` frames of one camera, less those that are lost, exposed and stamped as `timing` says."""
+    still = source.frame(0).pixels
     noise = 5.0 if source.modality is Modality.THERMAL else 4.0  # centikelvin, grey levels
 
     def frames() -> Iterator[tuple[np.ndarray, int]]:
         rng = np.random.default_rng([seed, still.ndim])
         tile = noise * rng.standard_normal((still.shape[0] + 40, still.shape[1] + 40, *still.shape[2:]), np.float32)
-        for number in range(source.info.frames):
+        for number in range(count):
             if rng.random() < drops:
                 continue
             picture = show(still, timing.exposed_ns(number), source.modality).astype(np.float32)

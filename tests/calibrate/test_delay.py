@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from streamfuse.calibrate.commands import app
 from streamfuse.calibrate.delay import Delay, Signal, estimate_delay
+from streamfuse.calibrate.delay_edges import edges, refine
 from streamfuse.calibrate.delay_record import Watched, drifts, measure, written
 from streamfuse.calibrate.delay_watch import Watch
 from streamfuse.errors import UserError
@@ -141,6 +142,95 @@ def test_short_record_is_told() -> None:
 
 def test_delay_beyond_the_search_is_not_told() -> None:
     assert estimate_delay(*two_signals(0.9, seed=10)).refused
+
+
+# Edges of a lamp
+
+EXPOSURE_S = 0.008
+
+
+def lamp(times_s: np.ndarray, seed: int) -> np.ndarray:
+    """Share of the exposure around each time in which an irregularly blinking lamp was on, with some noise."""
+    rng = np.random.default_rng([seed, 6])
+    steps = rng.uniform(0.1, 0.4, 400)
+    at = np.concatenate([[-1.0], -1.0 + np.cumsum(steps)])
+    lit = np.concatenate([[0.0], np.cumsum(np.where(np.arange(len(steps)) % 2, steps, 0.0))])
+    share = np.diff(np.interp(np.stack([times_s - EXPOSURE_S / 2, times_s + EXPOSURE_S / 2]), at, lit), axis=0)[0]
+    return (share / EXPOSURE_S + 0.02 * rng.standard_normal(len(times_s)))[:, None]
+
+
+def two_lamps(delay_s: float, seed: int, drift: float = 0.0, **kinds: Any) -> tuple[Signal, Signal]:
+    first, second = stamps(2 * seed, **kinds), stamps(2 * seed + 1, **kinds)
+    late = first + delay_s + drift * (first - 15)
+    return Signal(late, 800 * lamp(first, seed) + 30), Signal(second, lamp(second, seed))
+
+
+def test_edges_lie_between_the_frames_that_tell_them() -> None:
+    times = np.arange(60) / 30
+    values = np.where((times > 0.65) & (times < 1.25), 1.0, 0.0)[:, None]
+    values[38] = 0.25  # the lamp went out in the first quarter of this frame's exposure
+    signal = Signal(times, values)
+    found = edges(signal)
+    assert found.rising.tolist() == [True, False]
+    assert found.first_s[0] < 0.65 < found.last_s[0]
+    assert found.last_s[1] - found.first_s[1] < 0.011
+    assert times[37] < found.first_s[1] < found.last_s[1] < times[39]
+    lost = np.delete(np.arange(60), [20])  # between dark and bright
+    assert edges(Signal(times[lost], values[lost])).rising.tolist() == [False]
+
+
+def test_lamp_is_known_better_by_its_edges_and_the_error_holds() -> None:
+    before, after, inside = [], [], 0
+    for seed in range(8):
+        pair = two_lamps(0.0431, seed, seconds=30.0)
+        coarse = estimate_delay(*pair)
+        fine = refine(coarse, *pair)
+        assert fine is not None
+        before.append(abs(coarse.delay_ms - 43.1))
+        after.append(abs(fine.delay_ms - 43.1))
+        inside += after[-1] <= fine.error_ms
+        assert not drifts(fine)
+    assert max(after) < 2
+    assert max(after) < max(before)
+    assert inside >= 7
+
+
+def test_drift_of_a_lamp_and_its_opposite() -> None:
+    late, other = two_lamps(0.02, 3, drift=400e-6, seconds=30.0)
+    upside_down = Signal(late.times_s, -late.values)
+    fine = refine(estimate_delay(upside_down, other, opposite=True), upside_down, other, opposite=True)
+    assert fine is not None
+    assert fine.drift_ppm == pytest.approx(400, abs=1.5 * fine.drift_error_ppm)
+    assert fine.delay_ms == pytest.approx(20, abs=2.5)
+
+
+def test_what_is_no_lamp_is_left_as_it_is() -> None:
+    late, other = two_signals(0.03, seed=3)
+    assert refine(estimate_delay(late, other), late, other) is None
+    pair = two_lamps(0.02, 1)
+    assert refine(replace(estimate_delay(*pair), refused="flat"), *pair) is None
+
+
+def test_lamp_is_believed_by_its_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another signal of the same lamp may tell a small error, since all its windows are wrong alike."""
+    pair = two_lamps(0.02, 2)
+
+    class Says:
+        def __init__(self, lamp: Signal) -> None:
+            self._lamp = lamp
+
+        def signals(self, _: int) -> dict[str, Signal]:
+            return {"energy": self._lamp, "blink": self._lamp}
+
+    def too_sure(late: Signal, other: Signal, **kinds: Any) -> Delay:
+        return replace(estimate_delay(late, other, **kinds), error_ms=0.1)
+
+    monkeypatch.setattr("streamfuse.calibrate.delay_record.estimate_delay", too_sure)
+    both: Any = Watched(Says(pair[0]), Says(pair[1]), 0, ())  # type: ignore[arg-type]
+    found = measure(both)
+    assert found.by == "blink"
+    assert found.delay.error_ms > 0.5
+    assert found.all["energy"].error_ms == 0.1
 
 
 # Whole pictures
