@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streamfuse.calibrate.commands import aligning, delay, drift, exchange, seeing, solving
+from streamfuse.calibrate.commands import aligning, delay, drift, exchange, guide, seeing, solving
 from streamfuse.calibrate.commands.report import report
 
 app = typer.Typer(
@@ -12,6 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command()(seeing.target)
+app.command()(guide.guide)
 app.command()(seeing.detect)
 app.command()(solving.rig)
 app.command()(solving.points)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamfuse.calibrate.commands.stopping import asked_to_stop
 from streamfuse.terminal import Json, console, finish
 
 if TYPE_CHECKING:
@@ -72,17 +72,12 @@ def _watch(config: RunConfig, seconds: float, regions: tuple[Region | None, Regi
     """Until enough was seen, or Ctrl-C: what was seen by then counts."""
     from streamfuse.calibrate.delay_record import watch_run
 
-    asked: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
-    try:
-        with console.status("looking") as status:
+    with asked_to_stop() as stopped, console.status("looking") as status:
 
-            def told(seen_s: float) -> None:
-                status.update(f"looking: {seen_s:.0f} of {seconds:.0f} s")
+        def told(seen_s: float) -> None:
+            status.update(f"looking: {seen_s:.0f} of {seconds:.0f} s")
 
-            return watch_run(config, seconds, regions=regions, told=told, stopped=lambda: bool(asked))
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return watch_run(config, seconds, regions=regions, told=told, stopped=stopped)
 
 
 def _tell(found: Measured) -> None:

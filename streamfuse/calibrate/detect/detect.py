@@ -44,32 +44,37 @@ def detect(image: NDArray[Any], target: Target) -> Sighting | None:
     return look_for(image, target).sighting
 
 
-def look_for(image: NDArray[Any], target: Target, *, hurry: bool = False) -> Look:
-    """As `detect`, and says when a board of another size is in the image. `hurry` tries the first size only."""
+def look_for(image: NDArray[Any], target: Target) -> Look:
+    """As `detect`, and says when a board of another size is in the image."""
     values, kind = scalar_of(image)
     best: Sighting | None = None
     other: tuple[int, int] | None = None
     for prepared in preparations(values):
-        if hurry and prepared.scale != 1:
-            continue
-        found = SEARCHES[target.kind](prepared, values, target)
-        if found is None:
-            continue
-        if found.other_size:
-            other = found.other_size
-            continue
-        if best is None or len(found.indices) > len(best.indices):
-            how = prepared.how if kind in ("grey", "counts") else f"{kind}, {prepared.how}"
-            size = values.shape[1], values.shape[0]
-            order = np.argsort(found.indices)
-            best = Sighting(found.indices[order], found.pixels[order], found.quality[order], size, shown_by=how)
-        if len(best.indices) >= ENOUGH * len(target.points_m):
+        look = look_through(prepared, values, kind, target)
+        other = look.other_size or other
+        if look.sighting and (best is None or len(look.sighting.indices) > len(best.indices)):
+            best = look.sighting
+        if best and len(best.indices) >= ENOUGH * len(target.points_m):
             break
-    if best is None and other is None and target.kind == "checkerboard" and not hurry:
-        other = _other_board(values)
+    if best is None and other is None:
+        other = other_board(values, target)
     return Look(best, None if best else other)
 
 
-def _other_board(values: Scalars) -> tuple[int, int] | None:
+def look_through(prepared: Prepared, values: Scalars, kind: str, target: Target) -> Look:
+    """What one preparation of an image shows; `values` and `kind` as `scalar_of` gives them."""
+    found = SEARCHES[target.kind](prepared, values, target)
+    if found is None or found.other_size:
+        return Look(None, found and found.other_size)
+    how = prepared.how if kind in ("grey", "counts") else f"{kind}, {prepared.how}"
+    size = values.shape[1], values.shape[0]
+    order = np.argsort(found.indices)
+    return Look(Sighting(found.indices[order], found.pixels[order], found.quality[order], size, shown_by=how))
+
+
+def other_board(values: Scalars, target: Target) -> tuple[int, int] | None:
+    """Columns and rows of a checkerboard that is there in place of `target`, where that is one."""
+    if target.kind != "checkerboard":
+        return None
     sizes = (checkerboard.size_seen(prepared, values) for prepared in islice(preparations(values), OTHER_TRIES))
     return next((size for size in sizes if size), None)
