@@ -22,8 +22,6 @@ from streamfuse.calibrate.align_sure import SURE, Evidence, beyond_chance, expec
 from streamfuse.errors import UserError
 from streamfuse.frames import Size
 
-TRIED = 10
-"""So many of the best places are looked at more closely."""
 FLATTEST = 0.02  # of the range: less contrast than this is noise
 Watch = Callable[[int, int], None]
 
@@ -82,7 +80,7 @@ def align(images: Sequence[tuple[NDArray[Any], NDArray[Any]]], on_step: Watch | 
     places = search(pairs, on_step)
     if not places:
         return _unknown(pairs)
-    tried = [_closer(place, pairs) for place in places[:TRIED]]
+    tried = [_closer(place, pairs) for place in places]
     tried = distinct(tried, pairs[0][0].size)
     matrix = refine(tried[0].matrix, pairs, LEVELS[1:])
     margin = places[0].score / places[1].score if len(places) > 1 else 2.0

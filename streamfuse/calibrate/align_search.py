@@ -2,7 +2,8 @@
 
 For each scale and rotation the fields of both images are correlated at all shifts at once by FFT, all pairs of one
 rig together. The measure is the correlation's height over what unrelated edges of the same strength would give by
-chance; it can therefore be compared between large and small overlaps.
+chance; it can therefore be compared between large and small overlaps. The visible field is whitened before: long edges
+(a horizon, a road, a facade's storeys) match each other in many places, corners and texture hardly do.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ ROTATIONS = tuple(math.radians(degrees) for degrees in range(-15, 16, 3))
 LEAST_OVERLAP = 0.3  # of the smaller image
 SHARED = 4  # rotations, of one estimate of chance
 PEAKS = 4  # per scale and rotation
-KEPT = 10
+KEPT = 30
+WHITENED = 1.5
+"""The visible spectrum is divided by its own smoothed magnitude to this power; 2 is a matched filter (G. L. Turin, "An
+introduction to matched filters", 1960) for noise that has the spectrum of the scene itself."""
+SMOOTHED, SPECTRAL_FLOOR = 2.0, 0.01  # in cells of the spectrum; of the highest smoothed power
+ZOOM_WITHIN = 1.5  # standard deviation of ln(scale) in rigs; it only orders the places before they are looked at
 APART = 0.08  # of the thermal image's long side; nearer places are one place
 
 Pair = tuple[Picture, Picture]
@@ -33,7 +39,8 @@ Pair = tuple[Picture, Picture]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """rgb_from_thermal (3x3, whole pixels), and how far above chance it is (standard deviations)."""
+    """rgb_from_thermal (3x3, whole pixels), and how far above chance it is (standard deviations; less for
+    an unusual zoom)."""
 
     matrix: Floats
     score: float
@@ -86,7 +93,8 @@ def _at_scale(pairs: Sequence[Pair], scale: float) -> list[Place]:
     small, large = thermal[0][0].shape, visible[0][0].shape
     canvas = math.ceil(math.hypot(*small))
     shape = tuple(cv2.getOptimalDFTSize(int(0.8 * canvas + side)) for side in large)
-    still = [_Spectrum(*each, shape) for each in visible]
+    still = [_Spectrum(*each, shape).whitened() for each in visible]
+    usual = math.exp(-0.5 * (math.log(scale) / ZOOM_WITHIN) ** 2)
     to_small = stretch(thermal_size, (small[1], small[0]))
     from_large = np.linalg.inv(stretch(rgb_size, (large[1], large[0])))
     found: list[Place] = []
@@ -104,7 +112,7 @@ def _at_scale(pairs: Sequence[Pair], scale: float) -> list[Place]:
             height += np.fft.ifft2(np.conj(one.field) * other.field).real
         for shift, score in _peaks((height * chance).astype(np.float32), shape, large):
             onto = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])
-            found.append(Place(from_large @ onto @ turn @ to_small, score))
+            found.append(Place(from_large @ onto @ turn @ to_small, score * usual))
     return found
 
 
@@ -116,6 +124,15 @@ class _Spectrum:
         values = values - mean * trusted  # upright edges everywhere are no sign of a match
         self.field = np.fft.fft2(values, shape)
         self.values, self.trusted, self.shape = values, trusted, shape
+
+    def whitened(self) -> _Spectrum:
+        """Itself, with all frequencies nearer to equal strength."""
+        power = np.fft.fftshift(np.abs(self.field) ** 2).astype(np.float32)
+        smooth = np.fft.ifftshift(cv2.GaussianBlur(power, (0, 0), SMOOTHED))
+        self.field = self.field / (smooth + SPECTRAL_FLOOR * smooth.max()) ** (WHITENED / 2)
+        height, width = self.values.shape
+        self.values = np.fft.ifft2(self.field)[:height, :width].astype(np.complex64)
+        return self
 
     def power_and_trust(self) -> tuple[NDArray[np.complexfloating[Any, Any]], NDArray[np.complexfloating[Any, Any]]]:
         return np.fft.rfft2(np.abs(self.values) ** 2, self.shape), np.fft.rfft2(self.trusted, self.shape)

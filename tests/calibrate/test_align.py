@@ -83,6 +83,26 @@ def test_a_place_beyond_the_grid_of_the_search_is_near_one_of_its_places():
     assert error(best.matrix) < 0.08 * SIZE[0]
 
 
+def test_whitening_leaves_long_edges_less_to_say():
+    """Storeys repeat, and match one storey too high almost as well; what lies between them does not."""
+    draw = np.random.default_rng(0)
+    storeys = np.zeros((64, 96), np.complex64)
+    storeys[::8] = 12
+    texture = draw.normal(size=(64, 96, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    trusted = np.ones((64, 96), np.float32)
+
+    def second_best(whiten):
+        visible = align_search._Spectrum(storeys + texture, trusted, (80, 108))
+        if whiten:
+            visible = visible.whitened()
+        thermal = align_search._Spectrum(storeys + texture, trusted, (80, 108))
+        height = np.fft.ifft2(np.conj(thermal.field) * visible.field).real
+        return height[8, 0] / height[0, 0]
+
+    assert second_best(whiten=False) > 0.7
+    assert second_best(whiten=True) < 0.5
+
+
 def test_refinement_forgives_a_rough_start():
     rough = similar(1.31, 8.5, (6.0, -3.0), THERMAL)
     thermal, visible = pair(9)
