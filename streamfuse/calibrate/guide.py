@@ -172,7 +172,8 @@ class Guide:
 
     def _width(self) -> float:
         """Of the target in the thermal image, as a share of that: the median over all poses."""
-        return float(np.median([np.ptp(one.thermal.pixels[:, 0]) / one.thermal.size[0] for one in self._poses]))
+        columns = [(one.thermal.pixels[:, 0], one.thermal.size[0]) for one in self._poses]
+        return float(np.median([(seen.max() - seen.min()) / width for seen, width in columns]))
 
     def _cell_wanted(self) -> str:
         empty = np.argwhere(self.cells("thermal") == 0)

@@ -46,7 +46,7 @@ def guide_run(
     target: Target,
     out: Path,
     *,
-    told: Callable[[Guide, Advice], None] = lambda *_: None,
+    told: Callable[[Guide, Advice], None] = lambda _guide, _advice: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Session:
     """Guide through the poses until they are complete, the streams end, or `stopped`; `told` hears each advice.

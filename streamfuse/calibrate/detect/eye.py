@@ -21,8 +21,8 @@ class Eye:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._showed = 0  # number of the preparation that showed the target last
-        self._next = 1  # that is tried beside it
+        self._showed: int = 0  # number of the preparation that showed the target last
+        self._next: int = 1  # that is tried beside it
         self._other: tuple[int, int] | None = None
 
     def look(self, image: NDArray[Any]) -> Look:
