@@ -21,8 +21,14 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[Any]
 Size = tuple[int, int]
+"""Width and height, pixels."""
 Stamps = Mapping[str, int]
 """Stage name -> monotonic ns at which that stage was done, in the order of `timing.STAGES`."""
+
+
+def wxh(size: Size) -> str:
+    """As messages and file names say it: 640x512."""
+    return f"{size[0]}x{size[1]}"
 
 
 class Modality(str, Enum):

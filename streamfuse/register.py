@@ -14,7 +14,7 @@ import numpy as np
 
 from streamfuse.depths import Box, DepthMaps, Geometry, check_region
 from streamfuse.errors import StreamfuseError, UserError
-from streamfuse.frames import AlignedPair, Alignment, Frame, FramePair, LoneFrame, OutputGrid, Size, WarpMap
+from streamfuse.frames import AlignedPair, Alignment, Frame, FramePair, LoneFrame, OutputGrid, Size, WarpMap, wxh
 from streamfuse.rig import Rig
 from streamfuse.warp import build_warp, output_grid, parallax_px_per_inverse_m
 
@@ -170,7 +170,7 @@ class Registrar:
     def _check_overlap(self) -> None:
         if not self.warp.valid.any():
             raise UserError(
-                f"rig {self._rig.name}: no pixel of the {_x(self._grid.size)} output lies on the thermal image; check "
+                f"rig {self._rig.name}: no pixel of the {wxh(self._grid.size)} output lies on the thermal image; check "
                 "rgb_from_thermal (metres, X_rgb = rotation x X_thermal + translation), the depth and the output's crop"
             )
 
@@ -191,9 +191,9 @@ def _rig_at(rig: Rig, thermal_size: Size, rgb_size: Size, *, scale: bool) -> Rig
     if scale:
         return rig.scaled(thermal_size, rgb_size)
     raise UserError(
-        f"rig {rig.name} was measured on thermal {_x(rig.thermal_size)} and RGB {_x(rig.rgb_size)}, the streams are "
-        f"thermal {_x(thermal_size)} and RGB {_x(rgb_size)}; use the rig file of this resolution, calibrate at it, or, "
-        "when the cameras only bin or resample by a whole factor, allow scaling"
+        f"rig {rig.name} was measured on thermal {wxh(rig.thermal_size)} and RGB {wxh(rig.rgb_size)}, the streams are "
+        f"thermal {wxh(thermal_size)} and RGB {wxh(rgb_size)}; use the rig file of this resolution, calibrate at it, "
+        "or, when the cameras only bin or resample by a whole factor, allow scaling"
     )
 
 
@@ -219,10 +219,6 @@ def _uncorrected_px(alignment: Alignment, grid: OutputGrid) -> float:
 def _check_size(frame: Frame | None, expected: Size) -> None:
     if frame is not None and frame.size != expected:
         raise StreamfuseError(
-            f"{frame.modality.value} frame {frame.sequence} is {_x(frame.size)}, the rig's map is for {_x(expected)}: "
-            "the stream changed its resolution; restart with a rig measured at the new one"
+            f"{frame.modality.value} frame {frame.sequence} is {wxh(frame.size)}, the rig's map is for "
+            f"{wxh(expected)}: the stream changed its resolution; restart with a rig measured at the new one"
         )
-
-
-def _x(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from streamfuse.errors import UserError
-from streamfuse.frames import Size
+from streamfuse.frames import Size, wxh
 from streamfuse.lens import Floats, Lens, Matrix3, PixelSize, Pose
 from streamfuse.yamlfile import read_yaml, write_yaml
 
@@ -89,7 +89,7 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             return lens.size if lens else UNSTATED
         stated: Size = validate(size)
         if lens and stated != lens.size:
-            raise ValueError(f"{_x(stated)}, but {stream}.size is {_x(lens.size)}; leave {info.field_name} out")
+            raise ValueError(f"{wxh(stated)}, but {stream}.size is {wxh(lens.size)}; leave {info.field_name} out")
         return stated
 
     @field_validator("rgb_from_thermal_homography", mode="before")
@@ -183,7 +183,7 @@ class Rig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         for stream, measured, asked in (("thermal", self.thermal_size, thermal_size), ("RGB", self.rgb_size, rgb_size)):
             if not _whole_factor(measured, asked):
                 raise UserError(
-                    f"rig {self.name} was measured on {stream} {_x(measured)} and cannot be scaled to {_x(asked)}: "
+                    f"rig {self.name} was measured on {stream} {wxh(measured)} and cannot be scaled to {wxh(asked)}: "
                     "width and height must change by the same whole factor; calibrate at this size"
                 )
         residual_px = self.residual_px and self.residual_px * rgb_size[0] / self.rgb_size[0]
@@ -211,7 +211,3 @@ def _stretch(source: Size, target: Size) -> Floats:
 
 def _rows(matrix: Floats) -> Matrix3:
     return cast(Matrix3, tuple(tuple(float(value) for value in row) for row in matrix))
-
-
-def _x(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -20,7 +20,7 @@ from streamfuse.calibrate.align_patches import LEVELS, cut, refine
 from streamfuse.calibrate.align_search import Pair, Place, corners, distinct, search
 from streamfuse.calibrate.align_sure import SURE, Evidence, beyond_chance, expected_px, probability, weigh
 from streamfuse.errors import UserError
-from streamfuse.frames import Size
+from streamfuse.frames import Size, wxh
 
 FLATTEST = 0.02  # of the range: less contrast than this is noise
 Watch = Callable[[int, int], None]
@@ -102,7 +102,7 @@ def _checked(images: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> list[Pair]:
         raise UserError("no pairs to align; give at least one thermal and one visible image of the same instant")
     sizes = {(thermal.shape[1::-1], visible.shape[1::-1]) for thermal, visible in images}
     if len(sizes) > 1:
-        told = " and ".join(f"{_x(thermal)} with {_x(visible)}" for thermal, visible in sorted(sizes)[:3])
+        told = " and ".join(f"{wxh(thermal)} with {wxh(visible)}" for thermal, visible in sorted(sizes)[:3])
         raise UserError(
             f"pairs of one rig have one size per camera, found {told}; align the pairs of each rig by themselves"
         )
@@ -126,7 +126,3 @@ def _flat(one: Picture) -> bool:
 
 def _unknown(pairs: Sequence[Pair]) -> Alignment:
     return Alignment(np.eye(3), 0.0, Evidence(0.0, 0, math.inf, 1.0), pairs[0][0].size, pairs[0][1].size, len(pairs))
-
-
-def _x(size: tuple[int, ...]) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -16,7 +16,7 @@ from streamfuse.calibrate.solve_bundle import Seen
 from streamfuse.calibrate.target import Target
 from streamfuse.calibrate.views import Floats, Indices, Sighting, View
 from streamfuse.errors import UserError
-from streamfuse.frames import Size
+from streamfuse.frames import Size, wxh
 
 FEWEST_VIEWS = 5  # a camera has 9 unknowns and a view tells 2 of them; with fewer nothing checks the answer
 FEWEST_PAIRS = 3
@@ -44,7 +44,7 @@ def sizes_of(views: Sequence[View], larger_thermal: bool) -> tuple[Size, Size]:
     pixels = thermal[0] * thermal[1], rgb[0] * rgb[1]
     if not larger_thermal and pixels[0] > MOST_PIXELS * pixels[1]:
         raise UserError(
-            f"thermal images of {_x(thermal)} and RGB images of {_x(rgb)}: the two cameras look swapped; swap the "
+            f"thermal images of {wxh(thermal)} and RGB images of {wxh(rgb)}: the two cameras look swapped; swap the "
             "folders, or say --larger-thermal if the thermal camera really has more pixels"
         )
     return thermal, rgb
@@ -146,13 +146,9 @@ def _mixed(name: str, views: Sequence[View], sizes: Counter[Size], other: Size) 
     usual = sizes.most_common(1)[0][0]
     camera = "thermal" if name == "thermal" else "rgb"
     odd = [view.name for view in views if (seen := getattr(view, camera)) is not None and seen.size != usual]
-    found = ", ".join(f"{count} of {_x(size)}" for size, count in sizes.most_common())
+    found = ", ".join(f"{count} of {wxh(size)}" for size, count in sizes.most_common())
     hint = "; there the two cameras look swapped" if other in sizes else ""
     return (
         f"{name} images of mixed sizes: {found} (the odd ones: {', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''}"
         f"){hint}; one calibration needs images of one size: leave the others out"
     )
-
-
-def _x(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from streamfuse.errors import UserError
-from streamfuse.frames import Size
+from streamfuse.frames import Size, wxh
 from streamfuse.lens import Floats, Lens, Matrix3, Pose, Row3
 from streamfuse.rig import Rig
 from streamfuse.yamlfile import explain
@@ -182,7 +182,7 @@ def _told_apart(found: Found, thermal: str | None, rgb: str | None) -> tuple[Fou
     if np.prod(heat.lens.size) > np.prod(light.lens.size):
         notes = (
             *notes,
-            f"the thermal image ({_x(heat.lens.size)}) is larger than the RGB one ({_x(light.lens.size)}): swapped?",
+            f"the thermal image ({wxh(heat.lens.size)}) is larger than the RGB one ({wxh(light.lens.size)}): swapped?",
         )
     return heat, light, notes
 
@@ -232,7 +232,7 @@ def _check_centre(source: str, camera: FoundCamera) -> None:
     if not (0 <= lens.cx < lens.size[0] and 0 <= lens.cy < lens.size[1]):
         raise UserError(
             f"{source}: the principal point of {camera.name} ({lens.cx:.1f}, {lens.cy:.1f}) lies outside its image "
-            f"({_x(lens.size)}): the lens was measured at another resolution; give the size that belongs to it"
+            f"({wxh(lens.size)}): the lens was measured at another resolution; give the size that belongs to it"
         )
 
 
@@ -251,7 +251,3 @@ def _rows(matrix: Floats) -> Matrix3:
 def _row(row: Any) -> Row3:
     x, y, z = (float(value) for value in row)
     return x, y, z
-
-
-def _x(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from streamfuse.calibrate.exchange.seat import seat_in_words
 from streamfuse.calibrate.solve_solution import QUANTILE_95, Estimate, Solution
+from streamfuse.frames import wxh
 from streamfuse.lens import Lens
 from streamfuse.rig import Rig
 from streamfuse.warp import output_grid, thermal_from_rgb
@@ -72,7 +73,7 @@ def facts(rig: Rig) -> list[Row]:
 
 def geometry(rig: Rig) -> list[str]:
     """Where the cameras stand, where they look and what they share, in sentences."""
-    sizes = f"Thermal {_x(rig.thermal_size)}, RGB {_x(rig.rgb_size)} pixels."
+    sizes = f"Thermal {wxh(rig.thermal_size)}, RGB {wxh(rig.rgb_size)} pixels."
     if rig.thermal is None or rig.rgb is None or rig.rgb_from_thermal is None or rig.working_depth_m is None:
         plane = f" at {rig.working_depth_m:g} m" if rig.working_depth_m else ""
         return [sizes, f"A planar rig: one matrix takes thermal to RGB pixels, right for one plane{plane}."]
@@ -165,7 +166,3 @@ def _pixels(value: float | None, unit: str) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _x(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
