@@ -7,13 +7,14 @@ Keeps a small picture of the last frame and some numbers a frame, so that minute
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.calibrate.delay import Signal
+from streamfuse.calibrate.gradient import log_gradient
 from streamfuse.errors import UserError
 from streamfuse.frames import Pixels
 
@@ -47,7 +48,7 @@ class Watch:
             if stamp_ns <= last_ns or np.array_equal(small, last):
                 self._last = (max(stamp_ns, last_ns), last, edges)
                 return
-        edges = _edges(small)
+        edges = log_gradient(small)
         if self._last is not None:
             self._compare(small, edges, stamp_ns)
         self._stamps.append(stamp_ns)
@@ -99,12 +100,6 @@ def _small(pixels: Pixels) -> Image:
     width = min(WIDTH, max(LEAST_WIDTH, grey.shape[1]))
     height = max(8, round(width * grey.shape[0] / grey.shape[1]))
     return cast(Image, cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32))
-
-
-def _edges(small: Image) -> Image:
-    soft = cv2.GaussianBlur(small, (0, 0), 1.0)
-    size: Any = cv2.magnitude(cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1))
-    return cast(Image, np.log1p(size / max(float(np.median(size)), 1e-6)))
 
 
 def _main_change(blocks: NDArray[np.float64]) -> NDArray[np.float64]:

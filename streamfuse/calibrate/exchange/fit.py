@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamfuse.calibrate.gradient import log_gradient
 from streamfuse.errors import UserError
 from streamfuse.frames import Modality, Pixels, Size
 from streamfuse.lens import Floats, Pose
@@ -113,10 +114,7 @@ def _best(rig: Rig, thermal: Pixels, seen: Image, size: Size) -> float:
 
 
 def _edges(image: Image) -> Image:
-    """Logarithm of the gradient's size over its median: it does not mind contrast, and which side is the bright one."""
-    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
-    size = cv2.magnitude(cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1))
-    return cast(Image, cv2.GaussianBlur(np.log1p(size / max(float(np.median(size)), 1e-6)), (0, 0), SOFT_PX))
+    return cast(Image, cv2.GaussianBlur(log_gradient(image), (0, 0), SOFT_PX))
 
 
 def _correlation(one: Image, other: Image) -> float:
