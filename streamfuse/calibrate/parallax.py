@@ -40,13 +40,14 @@ class Shifts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Error in output pixels against depth: the median, the largest and the image centre's; nan where nothing is seen
-    by both cameras. `worst_thermal_px`: the largest in thermal pixels."""
+    """Error in output pixels against depth: the median and the largest; nan where nothing is seen by both cameras.
+
+    `worst_thermal_px`: the largest in thermal pixels.
+    """
 
     depths_m: Floats
     median_px: Floats
     worst_px: Floats
-    centre_px: Floats
     worst_thermal_px: Floats
 
 
@@ -93,22 +94,20 @@ class Parallax:
     def curve(self, depths_m: ArrayLike) -> Curve:
         """The error at every one of some depths (N)."""
         depths = np.asarray(depths_m, dtype=np.float64)
-        told = np.array([self._summary(float(depth)) for depth in depths], dtype=np.float64).reshape(len(depths), 4)
-        return Curve(depths, told[:, 0], told[:, 1], told[:, 2], told[:, 3])
+        told = np.array([self._summary(float(depth)) for depth in depths], dtype=np.float64).reshape(len(depths), 3)
+        return Curve(depths, told[:, 0], told[:, 1], told[:, 2])
 
     def holds(self, limit_px: float) -> DepthRange:
         """The depths about the map's own at which no pixel is off by more than `limit_px`."""
         at = 1 / self.map_depth_m
         return DepthRange(limit_px, 1 / self._edge(at, 1 / NEAREST_M, limit_px), _inverse(self._edge(at, 0, limit_px)))
 
-    def _summary(self, depth_m: float) -> tuple[float, float, float, float]:
+    def _summary(self, depth_m: float) -> tuple[float, float, float]:
         shifts = self.shifts(_grid_points(self.grid), depth_m)
         lengths, in_thermal = _lengths(shifts.on_grid, shifts.seen), _lengths(shifts.in_thermal, shifts.seen)
         if not lengths.size:
-            return math.nan, math.nan, math.nan, math.nan
-        centre = self.shifts((np.array(self.grid.size) - 1) / 2, depth_m)
-        at_centre = float(np.hypot(*centre.on_grid)) if centre.seen else math.nan
-        return float(np.median(lengths)), float(lengths.max()), at_centre, float(in_thermal.max())
+            return math.nan, math.nan, math.nan
+        return float(np.median(lengths)), float(lengths.max()), float(in_thermal.max())
 
     def _edge(self, inside: float, outside: float, limit_px: float) -> float:
         """The inverse depth between two at which the limit is reached; `outside` where it never is.

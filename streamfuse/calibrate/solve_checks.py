@@ -21,7 +21,6 @@ LEAST_TILT = 5.0  # degrees between the planes of the target over all views
 FOCAL_UNSURE = 0.1  # half a 95 % interval, of the focal length
 WIDEST, NARROWEST = 0.15, 40.0  # focal length in image widths: 147 and 1.4 degrees across
 SQUARE = 1.5  # focal length across / along
-MOST_TURN = 100.0  # degrees between the two cameras
 HALF = 0.5
 AGREEING = 0.65  # of the views: with fewer, nobody knows which are right
 REMEDY = "tilt the target by 20 to 40 degrees, to the left, right, up and down, in several places of the image"

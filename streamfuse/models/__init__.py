@@ -105,14 +105,6 @@ def split(name: str) -> tuple[str, str]:
     return (plain, rule) if colon and (plain in TABLE or plain.endswith(WEIGHTS)) else (name, "")
 
 
-def describe() -> str:
-    """One line per model, for help texts."""
-    return "\n".join(
-        f"{name}: {entry.about}" + (f" (rules: {', '.join(entry.rules)})" if entry.rules else "")
-        for name, entry in TABLE.items()
-    )
-
-
 def _trained(path: Path, rule: str) -> nn.Module:
     from streamfuse.models.weights import load_weights, read_card
 

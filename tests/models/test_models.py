@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from streamfuse.errors import UserError
-from streamfuse.models import MODELS, TABLE, build, describe, untrained
+from streamfuse.models import MODELS, TABLE, build, untrained
 from streamfuse.models.laplacian import double, halve, stronger
 from streamfuse.models.weights import parameters
 
@@ -169,12 +169,6 @@ def test_the_plain_name_means_the_first_rule() -> None:
 def test_weights_that_do_not_ship_name_the_command_that_trains_them() -> None:
     with pytest.raises(UserError, match=r"no weights ship with it; train them: streamfuse train .*--model unfusion "):
         build("unfusion:l2")
-
-
-def test_every_model_is_described_in_a_line() -> None:
-    lines = describe().splitlines()
-    assert [line.partition(":")[0] for line in lines] == list(MODELS)
-    assert max(map(len, lines)) <= 100
 
 
 def test_average_is_the_mean() -> None:
