@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from streamfuse.clock import now_ns
-from streamfuse.frames import Clock, DroppedFrame, Frame, Modality
+from streamfuse.frames import Clock, DroppedFrame, Frame, FusedFrame, InputInfo, Modality, State
 from streamfuse.sources import SourceInfo
 
+SOON_S = 10.0
 PERIOD_NS = 33_333_333
 
 
@@ -96,3 +99,31 @@ class FakeSink:
 
     def send(self, frame):
         self.on_sent(frame.stamped("sent", now_ns()))
+
+
+def fused(sequence: int, **changes: Any) -> FusedFrame:
+    """A tiny output whose pixels tell its sequence."""
+    at = now_ns()
+    plain = FusedFrame(
+        pixels=np.full((4, 6, 3), sequence % 251, np.uint8),
+        stream="fused",
+        sequence=sequence,
+        capture_ns=at,
+        clock=Clock.ARRIVAL,
+        state=State.FUSED,
+        thermal=InputInfo(sequence=sequence, capture_ns=at),
+        rgb=InputInfo(sequence=sequence, capture_ns=at),
+        skew_ns=0,
+        stamps={"offered": at},
+    )
+    return replace(plain, **changes)
+
+
+def until(condition: Callable[[], object], patience_s: float = SOON_S) -> bool:
+    """Wait for what another thread or process is about to do."""
+    give_up = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.005)
+    return True

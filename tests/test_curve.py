@@ -11,24 +11,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
+from fakes import SOON_S, fused, until
 
 from streamfuse import Publisher, Subscriber
 from streamfuse.assemble import open_keys
-from streamfuse.clock import now_ns
 from streamfuse.config import CurveConfig, RunConfig
 from streamfuse.curve import PublisherKeys, ReaderKeys, reader_keys
 from streamfuse.errors import UserError
-from streamfuse.frames import Clock, FusedFrame, State
 from streamfuse.keys import explained, make_keys, read_allowed, read_public, read_secret
 
-SOON_S = 10.0
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="this libzmq was built without CURVE")
 
 
@@ -59,32 +55,6 @@ def stranger(tmp_path) -> Folder:
     return Folder(tmp_path / "elsewhere")
 
 
-def frame(sequence: int, **changes) -> FusedFrame:
-    at = now_ns()
-    plain = FusedFrame(
-        pixels=np.full((4, 6, 3), sequence % 251, np.uint8),
-        stream="fused",
-        sequence=sequence,
-        capture_ns=at,
-        clock=Clock.ARRIVAL,
-        state=State.FUSED,
-        thermal=None,
-        rgb=None,
-        skew_ns=None,
-        stamps={"offered": at},
-    )
-    return replace(plain, **changes)
-
-
-def until(condition: Callable[[], object], patience_s: float = SOON_S) -> bool:
-    give_up = time.monotonic() + patience_s
-    while not condition():
-        if time.monotonic() > give_up:
-            return False
-        time.sleep(0.005)
-    return True
-
-
 def endpoint_of(transport: str, folder: Path) -> str:
     return "tcp://127.0.0.1:*" if transport == "tcp" else f"ipc://{folder}/s"
 
@@ -97,7 +67,7 @@ def test_a_reader_with_its_key_gets_every_pixel(transport, clients, keys, tmp_pa
     with Publisher(endpoint_of(transport, tmp_path), rig="gate", curve=curve) as publisher:  # noqa: SIM117
         with Subscriber(publisher.endpoint, curve=keys.reader) as subscriber:
             assert publisher.wait_for_subscriber(SOON_S)
-            sent = frame(7, pixels=np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8))
+            sent = fused(7, pixels=np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8))
             publisher.send(sent)
             received = subscriber.latest(SOON_S)
             np.testing.assert_array_equal(received.pixels, sent.pixels)
@@ -109,7 +79,7 @@ def test_with_any_a_reader_needs_no_key_of_its_own(keys):
     with Publisher("tcp://127.0.0.1:*", rig="gate", curve=curve) as publisher:  # noqa: SIM117
         with Subscriber(publisher.endpoint, curve=ReaderKeys(keys.files["publisher_public"])) as subscriber:
             assert publisher.wait_for_subscriber(SOON_S)
-            publisher.send(frame(1))
+            publisher.send(fused(1))
             assert subscriber.latest(SOON_S).sequence == 1
 
 
@@ -120,7 +90,7 @@ def test_nobody_in_between_can_read_the_pixels_or_the_header(keys):
         with Publisher("tcp://127.0.0.1:*", rig="gate", curve=curve) as publisher, Relay(publisher.endpoint) as relay:
             with Subscriber(relay.endpoint, curve=reader) as subscriber:
                 assert publisher.wait_for_subscriber(SOON_S)
-                publisher.send(frame(0, pixels=pixels))
+                publisher.send(fused(0, pixels=pixels))
                 assert subscriber.latest(SOON_S).pixels.tobytes() == pixels.tobytes()
             assert (b"SECRETPIXELS" in relay.heard, b"sf/1/gate" in relay.heard) == (seen, seen)
 
@@ -163,7 +133,7 @@ class Relay:
 def refused(publisher: Publisher, subscriber: Subscriber) -> str:
     """What the subscriber says of why it hears nothing."""
     assert until(lambda: subscriber.trouble)
-    publisher.send(frame(0))
+    publisher.send(fused(0))
     assert subscriber.latest(0.1) is None
     assert not subscriber.connected
     assert publisher.subscribers == 0
@@ -207,7 +177,7 @@ def test_a_reader_whose_key_is_added_comes_in_without_a_restart_of_either_end(ke
             assert until(lambda: subscriber.trouble)
             shutil.copy(stranger.files["reader_public"], keys.files["readers"] / "late.key")
             assert publisher.wait_for_subscriber(SOON_S)
-            publisher.send(frame(3))
+            publisher.send(fused(3))
             assert subscriber.latest(SOON_S).sequence == 3
             assert subscriber.trouble is None
 
@@ -233,7 +203,7 @@ def test_those_who_knock_in_vain_delay_nobody(keys, stranger):
             with Subscriber(publisher.endpoint, curve=keys.reader) as subscriber:
                 assert publisher.wait_for_subscriber(SOON_S)
                 for sequence in range(100):
-                    publisher.send(frame(sequence))
+                    publisher.send(fused(sequence))
                     assert subscriber.latest(SOON_S).sequence == sequence
                 assert (subscriber.lost, publisher.subscribers) == (0, 1)
         finally:
@@ -247,7 +217,7 @@ def test_push_and_pull_work_encrypted_and_lose_nothing(keys):
     def publish() -> None:
         with publisher:
             for sequence in range(200):
-                publisher.send(frame(sequence))
+                publisher.send(fused(sequence))
 
     writer = threading.Thread(target=publish, daemon=True)
     writer.start()
@@ -272,7 +242,7 @@ def test_a_public_endpoint_starts_with_keys_and_is_refused_without(keys):
         port = publisher.endpoint.rpartition(":")[2]
         with Subscriber(f"tcp://127.0.0.1:{port}", curve=keys.reader) as subscriber:
             assert publisher.wait_for_subscriber(SOON_S)
-            publisher.send(frame(2))
+            publisher.send(fused(2))
             assert subscriber.latest(SOON_S).sequence == 2
     with pytest.raises(UserError, match="streamfuse keys DIR"):
         Publisher("tcp://0.0.0.0:*", rig="gate")
@@ -423,6 +393,6 @@ def test_keys_and_subscribe_work_from_the_command_line(tmp_path):
         listening = command("subscribe", publisher.endpoint, *options, "--frames", 1, "--json")
         process = subprocess.Popen(listening, stdout=subprocess.PIPE, text=True)
         assert publisher.wait_for_subscriber(20)
-        publisher.send(frame(0))
+        publisher.send(fused(0))
         said, _ = process.communicate(timeout=20)
     assert re.search(r'"received": 1\b', said)

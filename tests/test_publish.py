@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from fakes import SOON_S, fused, until
 
 from streamfuse import Publisher, Subscriber, age_ns
 from streamfuse.audience import Audience
 from streamfuse.clock import now_ns
 from streamfuse.curve import PublisherKeys
 from streamfuse.errors import StreamfuseError, UserError, WireError
-from streamfuse.frames import Clock, FusedFrame, InputInfo, Reason, State
+from streamfuse.frames import FusedFrame, Reason
 from streamfuse.keys import make_keys
 from streamfuse.outbox import BoundedQueue, NewestSlots
 from streamfuse.sockets import is_local
 from streamfuse.wire import Origin, encode
 
-SOON_S = 10.0
 counter = itertools.count()
 
 
@@ -47,34 +47,6 @@ def ipc(tmp_path_factory) -> str:
     folder.rmdir()
 
 
-def frame(sequence: int, **changes) -> FusedFrame:
-    """A tiny frame whose pixels tell its sequence."""
-    at = now_ns()
-    plain = FusedFrame(
-        pixels=np.full((4, 6, 3), sequence % 251, np.uint8),
-        stream="fused",
-        sequence=sequence,
-        capture_ns=at,
-        clock=Clock.ARRIVAL,
-        state=State.FUSED,
-        thermal=InputInfo(sequence=sequence, capture_ns=at),
-        rgb=InputInfo(sequence=sequence, capture_ns=at),
-        skew_ns=0,
-        stamps={"offered": at},
-    )
-    return replace(plain, **changes)
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Wait for what another thread or process is about to do."""
-    give_up = time.monotonic() + SOON_S
-    while not condition():
-        if time.monotonic() > give_up:
-            return False
-        time.sleep(0.005)
-    return True
-
-
 def joined(publisher: Publisher, count: int = 1) -> None:
     assert until(lambda: publisher.subscribers == count)
 
@@ -85,7 +57,7 @@ def test_a_frame_arrives_with_everything_it_carries(transport, ipc):
     with Publisher(endpoint, rig="gate", info={"engine": "eager"}) as publisher:  # noqa: SIM117
         with Subscriber(publisher.endpoint) as subscriber:
             joined(publisher)
-            sent = frame(5, drops={"late": 2}, confidence=0.5, name="0005.png")
+            sent = fused(5, drops={"late": 2}, confidence=0.5, name="0005.png")
             publisher.send(sent)
             received = subscriber.latest(SOON_S)
             assert received.name == "0005.png"
@@ -109,7 +81,7 @@ def test_the_endpoint_tells_the_port_that_was_taken(port):
 def test_age_on_another_boot_is_told_by_the_wall_clock():
     at_ns = now_ns()
     wall_ns = time.time_ns() - time.monotonic_ns() + at_ns
-    elsewhere = frame(0, capture_ns=5, wall_ns=wall_ns - 70_000_000, same_boot=False)
+    elsewhere = fused(0, capture_ns=5, wall_ns=wall_ns - 70_000_000, same_boot=False)
     assert abs(age_ns(elsewhere, at_ns) - 70_000_000) < 20_000_000
     assert age_ns(replace(elsewhere, same_boot=True), 47) == 42
 
@@ -117,7 +89,7 @@ def test_age_on_another_boot_is_told_by_the_wall_clock():
 def test_a_late_joiner_gets_the_info_at_once(ipc):
     with Publisher(ipc, rig="gate", info={"model": "laplacian"}) as publisher:
         for sequence in range(3):
-            publisher.send(frame(sequence))
+            publisher.send(fused(sequence))
         for _ in range(3):  # each within the 2 s after which the info is sent anyway
             with Subscriber(publisher.endpoint, rig="gate") as late:
                 began = time.monotonic()
@@ -132,7 +104,7 @@ def test_a_late_joiner_is_heard_while_frames_come_faster_than_they_can_be_sent(i
 
     def flood() -> None:
         for sequence in itertools.takewhile(lambda _: not ended.is_set(), itertools.count()):
-            publisher.send(frame(sequence))
+            publisher.send(fused(sequence))
 
     with Publisher(ipc, rig="gate", on_sent=lambda each: time.sleep(0.005)) as publisher:
         flooding = threading.Thread(target=flood, daemon=True)
@@ -153,12 +125,12 @@ def test_only_what_somebody_reads_is_wanted_and_sent(ipc):
         assert publisher.wanted() == frozenset()
         with Subscriber(ipc, rig="gate", stream="thermal") as thermal:
             assert until(lambda: publisher.wanted() == {"thermal"})
-            publisher.send(frame(0, layers={"thermal": np.full((4, 6), 9, np.uint8), "thermal-raw": counts}))
+            publisher.send(fused(0, layers={"thermal": np.full((4, 6), 9, np.uint8), "thermal-raw": counts}))
             assert thermal.latest(SOON_S).pixels.tolist() == np.full((4, 6), 9).tolist()
             with Subscriber(ipc, rig="gate", stream="thermal-raw") as raw:
                 assert until(lambda: publisher.wanted() == {"thermal", "thermal-raw"})
                 assert publisher.subscribers == 2
-                publisher.send(frame(1, layers={"thermal": counts.astype(np.uint8), "thermal-raw": counts}))
+                publisher.send(fused(1, layers={"thermal": counts.astype(np.uint8), "thermal-raw": counts}))
                 received = raw.latest(SOON_S)
                 np.testing.assert_array_equal(received.pixels, counts)
                 assert (received.stream, received.sequence) == ("thermal-raw", 1)
@@ -192,8 +164,8 @@ def test_a_subscription_asks_for_the_streams_it_names(prefix, asked):
 
 def test_the_newest_frame_wins_its_slot():
     slots = NewestSlots()
-    frames = [frame(sequence) for sequence in range(3)]
-    other = frame(9, stream="visible")
+    frames = [fused(sequence) for sequence in range(3)]
+    other = fused(9, stream="visible")
     assert [slots.put(each) for each in (frames[0], frames[1], other, frames[2])] == [None, frames[0], None, frames[1]]
     assert {slots.take().sequence, slots.take().sequence} == {2, 9}
     assert slots.take() is None
@@ -204,7 +176,7 @@ def test_the_newest_frame_wins_its_slot():
 def test_a_full_queue_waits_for_room():
     queue = BoundedQueue(2)
     done = []
-    writer = threading.Thread(target=lambda: [done.append(queue.put(frame(each))) for each in range(3)], daemon=True)
+    writer = threading.Thread(target=lambda: [done.append(queue.put(fused(each))) for each in range(3)], daemon=True)
     writer.start()
     assert until(lambda: len(done) == 2)
     writer.join(0.05)
@@ -227,16 +199,16 @@ def test_what_gives_way_is_told_and_the_ledger_balances(ipc):
         dropped.append((each.sequence, reason))
 
     publisher = Publisher(ipc, rig="gate", on_sent=on_sent, on_dropped=on_dropped)
-    publisher.send(frame(0))
+    publisher.send(fused(0))
     assert until(lambda: sent == [0])  # the sending thread is held: what follows meets in the slot
     for sequence in range(1, 5):
-        publisher.send(frame(sequence))
+        publisher.send(fused(sequence))
     assert dropped == [(1, Reason.SUPERSEDED), (2, Reason.SUPERSEDED), (3, Reason.SUPERSEDED)]
     assert publisher.superseded == 3
     hold.set()
     publisher.close()
     assert sent == [0, 4]
-    publisher.send(frame(5))
+    publisher.send(fused(5))
     assert dropped[-1] == (5, Reason.SHUTDOWN)
 
 
@@ -245,9 +217,9 @@ def test_a_frame_that_cannot_be_encoded_is_dropped_and_the_next_one_goes_on(ipc)
     publisher = Publisher(ipc, rig="gate", on_dropped=lambda each, reason: dropped.append(reason))
     with publisher, Subscriber(ipc) as subscriber:
         joined(publisher)
-        publisher.send(frame(0, confidence=float("nan")))
+        publisher.send(fused(0, confidence=float("nan")))
         assert until(lambda: dropped == [Reason.FAILED])
-        publisher.send(frame(1))
+        publisher.send(fused(1))
         assert subscriber.latest(SOON_S).sequence == 1
 
 
@@ -256,10 +228,10 @@ def test_a_failing_callback_stops_publishing_loudly(ipc):
         raise ZeroDivisionError
 
     with Publisher(ipc, rig="gate", on_sent=broken) as publisher:
-        publisher.send(frame(0))
+        publisher.send(fused(0))
         assert until(lambda: publisher._failure is not None)
         with pytest.raises(StreamfuseError, match="publishing stopped"):
-            publisher.send(frame(1))
+            publisher.send(fused(1))
 
 
 def test_a_reader_that_does_not_read_delays_nobody(ipc):
@@ -272,7 +244,7 @@ def test_a_reader_that_does_not_read_delays_nobody(ipc):
             joined(publisher, 2)
             big = np.zeros((512, 640, 3), np.uint8)
             for sequence in range(60):
-                publisher.send(frame(sequence, pixels=big))
+                publisher.send(fused(sequence, pixels=big))
                 assert subscriber.latest(SOON_S).sequence == sequence
             assert subscriber.lost == 0
         idle.close(0)
@@ -282,7 +254,7 @@ def test_a_slow_reader_finds_the_newest_and_counts_what_it_skipped(ipc):
     with Publisher(ipc, rig="gate") as publisher, Subscriber(ipc) as subscriber:
         joined(publisher)
         for sequence in range(10):
-            publisher.send(frame(sequence))
+            publisher.send(fused(sequence))
             assert until(lambda sequence=sequence: subscriber._last[1] == sequence)
         assert subscriber.latest(SOON_S).sequence == 9
         assert (subscriber.skipped, subscriber.lost) == (9, 0)
@@ -293,7 +265,7 @@ def test_a_reader_of_every_frame_may_lag_sixteen_frames(ipc):
     with Publisher(ipc, rig="gate") as publisher, Subscriber(ipc) as subscriber:
         joined(publisher)
         for sequence in range(20):
-            publisher.send(frame(sequence))
+            publisher.send(fused(sequence))
             assert until(lambda sequence=sequence: subscriber._last[1] == sequence)
         publisher.close()
         assert [each.sequence for each in subscriber.every()] == list(range(4, 20))
@@ -303,9 +275,9 @@ def test_a_reader_of_every_frame_may_lag_sixteen_frames(ipc):
 def test_frames_older_than_max_age_are_counted_and_not_returned(ipc):
     with Publisher(ipc, rig="gate") as publisher, Subscriber(ipc, max_age_s=5.0) as subscriber:
         joined(publisher)
-        publisher.send(frame(0, capture_ns=now_ns() - 6_000_000_000))
+        publisher.send(fused(0, capture_ns=now_ns() - 6_000_000_000))
         assert subscriber.latest(0.3) is None
-        publisher.send(frame(1))
+        publisher.send(fused(1))
         assert subscriber.latest(SOON_S).sequence == 1
         assert subscriber.stale == 1
 
@@ -316,7 +288,7 @@ def test_gaps_in_the_sequence_are_losses_and_a_restart_is_not(ipc):
             with Publisher(ipc, rig="gate") as publisher:
                 joined(publisher)
                 for sequence in sequences:
-                    publisher.send(frame(sequence))
+                    publisher.send(fused(sequence))
                     assert subscriber.latest(SOON_S).sequence == sequence
                 assert subscriber.lost == lost
                 assert subscriber.connected
@@ -327,7 +299,7 @@ def test_bye_ends_every(ipc):
     with Publisher(ipc, rig="gate") as publisher, Subscriber(ipc, timeout_s=None) as subscriber:
         joined(publisher)
         for sequence in range(3):
-            publisher.send(frame(sequence))
+            publisher.send(fused(sequence))
             assert until(lambda sequence=sequence: subscriber._last[1] == sequence)
         publisher.close()
         assert [each.sequence for each in subscriber.every()] == [0, 1, 2]
@@ -346,7 +318,7 @@ def test_silence_ends_every_and_close_does_from_another_thread(ipc):
 def test_heartbeats_keep_a_quiet_stream_connected(ipc):
     with Publisher(ipc, rig="gate") as publisher, Subscriber(ipc, timeout_s=1.6) as subscriber:
         joined(publisher)
-        threading.Timer(2.2, lambda: publisher.send(frame(0))).start()
+        threading.Timer(2.2, lambda: publisher.send(fused(0))).start()
         assert next(subscriber.every()).sequence == 0
 
 
@@ -358,7 +330,7 @@ def test_closing_is_quick_even_with_a_reader_that_hangs(ipc):
     idle.connect(ipc)
     joined(publisher)
     for sequence in range(40):
-        publisher.send(frame(sequence, pixels=np.zeros((512, 640, 3), np.uint8)))
+        publisher.send(fused(sequence, pixels=np.zeros((512, 640, 3), np.uint8)))
     began = time.monotonic()
     publisher.close()
     publisher.close()
@@ -380,7 +352,7 @@ def test_push_and_pull_lose_nothing(ipc):
     def publish() -> None:
         with publisher:
             for sequence in range(500):
-                publisher.send(frame(sequence))
+                publisher.send(fused(sequence))
 
     writer = threading.Thread(target=publish, daemon=True)
     writer.start()
@@ -400,7 +372,7 @@ def test_push_and_pull_lose_nothing(ipc):
 def test_push_without_a_reader_is_closed_from_outside(ipc):
     dropped = []
     publisher = Publisher(ipc, rig="gate", mode="push", on_dropped=lambda each, reason: dropped.append(reason))
-    writer = threading.Thread(target=lambda: [publisher.send(frame(sequence)) for sequence in range(20)], daemon=True)
+    writer = threading.Thread(target=lambda: [publisher.send(fused(sequence)) for sequence in range(20)], daemon=True)
     writer.start()
     assert not publisher.wait_for_subscriber(0.1)
     publisher.close(linger_s=0.1)
@@ -442,7 +414,7 @@ def test_another_process_reads_the_same_pixels(ipc, reader):
         process = reader(ipc)
         assert publisher.wait_for_subscriber(SOON_S)
         for sequence, image in enumerate(images):
-            publisher.send(frame(sequence, pixels=image))
+            publisher.send(fused(sequence, pixels=image))
             assert process.stdout.readline() == f"{sequence} {zlib.crc32(image)} True\n"
     assert process.wait(SOON_S) == 0
 
@@ -458,7 +430,7 @@ def test_a_reader_that_is_killed_or_frozen_does_not_stop_the_others(ipc, reader,
             if blow == signal.SIGKILL:
                 joined(publisher, 1)
             for sequence in range(50):
-                publisher.send(frame(sequence, pixels=np.zeros((256, 320, 3), np.uint8)))
+                publisher.send(fused(sequence, pixels=np.zeros((256, 320, 3), np.uint8)))
                 assert subscriber.latest(SOON_S).sequence == sequence
             assert subscriber.lost == 0
         assert sent == list(range(50))
@@ -476,7 +448,7 @@ def test_a_publisher_that_dies_is_noticed_and_its_socket_file_replaced(ipc):
     assert Path(ipc.removeprefix("ipc://")).exists()
     with Publisher(ipc, rig="gate") as publisher, Subscriber(ipc) as subscriber:
         joined(publisher)
-        publisher.send(frame(0))
+        publisher.send(fused(0))
         assert subscriber.latest(SOON_S).sequence == 0
 
 
@@ -494,7 +466,7 @@ def test_a_live_ipc_endpoint_is_not_taken_over(ipc):
         joined(first)
         with pytest.raises(UserError, match="another process is using it"):
             Publisher(ipc, rig="gate")
-        first.send(frame(3))
+        first.send(fused(3))
         assert subscriber.latest(SOON_S).sequence == 3
     with Publisher(ipc, rig="gate"):
         pass
@@ -561,7 +533,7 @@ def test_malformed_messages_are_counted_and_the_stream_goes_on(ipc):
         raw.bind(ipc)
         for _ in range(4):
             raw.recv()
-        good = encode(frame(0, session="s"), Origin(rig="gate", boot_id="b", published_ns=0, published_wall_ns=0))
+        good = encode(fused(0, session="s"), Origin(rig="gate", boot_id="b", published_ns=0, published_wall_ns=0))
         raw.send_multipart([good[0], b"{}", b""])
         raw.send_multipart([good[0], good[1], b"short"])
         raw.send_multipart([b"sf/1/gate/fused-twice", good[1]])
@@ -583,7 +555,7 @@ def test_jpeg_is_read_as_it_was_meant(ipc):
     image = np.full((32, 48, 3), [200, 90, 30], np.uint8)
     with Publisher(ipc, rig="gate", codec="jpeg") as publisher, Subscriber(ipc) as subscriber:
         joined(publisher)
-        publisher.send(frame(0, pixels=image))
+        publisher.send(fused(0, pixels=image))
         assert np.abs(subscriber.latest(SOON_S).pixels.astype(int) - image).max() <= 4
 
 
@@ -591,7 +563,7 @@ def test_heartbeats_tell_rate_sequence_and_drops(ipc):
     with Publisher(ipc, rig="gate") as publisher, zmq.Context() as context, context.socket(zmq.SUB) as raw:
         raw.connect(ipc)
         raw.setsockopt(zmq.SUBSCRIBE, b"sf/1/gate/heartbeat")
-        publisher.send(frame(41, drops={"late": 2}))
+        publisher.send(fused(41, drops={"late": 2}))
         assert raw.poll(3000)
         beats = [json.loads(raw.recv_multipart()[1]) for _ in range(1)]
         assert beats[0]["seq"] == 41
@@ -612,10 +584,10 @@ def test_the_info_names_the_engine_at_work_after_another_took_over(ipc):
     with Publisher(ipc, rig="gate", info={"engine": "openvino", "model": "average"}) as publisher:
         with Subscriber(ipc) as subscriber:
             joined(publisher)
-            publisher.send(frame(0, engine="openvino", model="average"))
+            publisher.send(fused(0, engine="openvino", model="average"))
             assert until(lambda: subscriber.info is not None)
             told = subscriber.info
-            publisher.send(frame(1, engine="tensorrt-fp16", model="average"))
+            publisher.send(fused(1, engine="tensorrt-fp16", model="average"))
             began = time.monotonic()
             assert until(lambda: subscriber.info["engine"] == "tensorrt-fp16")
             assert time.monotonic() - began < 1  # at once, not with the next one that is due
@@ -644,7 +616,7 @@ def test_the_readers_of_the_guide_run_as_they_stand(snippet, line, tmp_path):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
         try:
             assert publisher.wait_for_subscriber(SOON_S)
-            publisher.send(frame(0))
+            publisher.send(fused(0))
             assert process.stdout.readline().startswith(line)
         finally:
             process.kill()
@@ -652,5 +624,5 @@ def test_the_readers_of_the_guide_run_as_they_stand(snippet, line, tmp_path):
 
 
 def test_the_guide_names_every_key_of_the_header():
-    header = json.loads(encode(frame(0), Origin(rig="r", boot_id="b", published_ns=0, published_wall_ns=0))[1])
+    header = json.loads(encode(fused(0), Origin(rig="r", boot_id="b", published_ns=0, published_wall_ns=0))[1])
     assert not [key for key in header if f"`{key}" not in GUIDE]

@@ -78,6 +78,14 @@ def random_rig(
     )
 
 
+def carried(rig: Rig, pixels: np.ndarray, depth_m: float) -> np.ndarray:
+    """Thermal pixels (N 2) to RGB pixels (N 2), of points `depth_m` before the thermal camera."""
+    rays, _ = rig.thermal.rays(pixels)
+    points = np.column_stack([rays, np.ones(len(rays))]) * depth_m
+    pose = rig.rgb_from_thermal
+    return rig.rgb.project(points @ pose.rotation_matrix.T + pose.translation_vector)[0]
+
+
 def random_scene(
     seed: int,
     views: int = 20,

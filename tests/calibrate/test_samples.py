@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_rigs import carried
 
 from streamfuse.calibrate.detect import detect
 from streamfuse.calibrate.detect.pairs import find_pairs, read_image
@@ -52,14 +53,7 @@ def test_the_lenses_are_those_of_the_shipped_rig(solution, shipped):
 
 def test_thermal_pixels_land_near_where_the_shipped_rig_puts_them(solution, shipped):
     depth, grid = 1.4, np.array([[x, y] for x in (160, 320, 480) for y in (120, 240, 360)], float)
-
-    def carried(rig):
-        rays, _ = rig.thermal.rays(grid)
-        points = np.column_stack([rays, np.ones(len(rays))]) * depth
-        pose = rig.rgb_from_thermal
-        return rig.rgb.project(points @ pose.rotation_matrix.T + pose.translation_vector)[0]
-
-    assert np.linalg.norm(carried(solution.rig) - carried(shipped), axis=1).max() < LOOSE_PX
+    assert np.linalg.norm(carried(solution.rig, grid, depth) - carried(shipped, grid, depth), axis=1).max() < LOOSE_PX
 
 
 def test_views_that_do_not_share_one_rig_make_it_provisional(solution, shipped):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from solve_figures import distances, solved
-from synthetic_rigs import CHECKERS, RGB_SIZE, THERMAL_SIZE, random_scene, rotation
+from synthetic_rigs import CHECKERS, RGB_SIZE, THERMAL_SIZE, carried, random_scene, rotation
 
 from streamfuse.calibrate.solve import Solution, solve
 from streamfuse.calibrate.solve_uncertain import rotation_vector
@@ -58,14 +58,7 @@ def test_a_good_rig_is_accepted_with_its_residuals(scene, solution):
 
 def test_the_rig_carries_pixels_as_the_truth_does(scene, solution):
     depth, grid = 2.0, np.array([[x, y] for x in (60, 320, 580) for y in (50, 256, 460)], float)
-
-    def carried(rig):
-        rays, _ = rig.thermal.rays(grid)
-        points = np.column_stack([rays, np.ones(len(rays))]) * depth
-        pose = rig.rgb_from_thermal
-        return rig.rgb.project(points @ pose.rotation_matrix.T + pose.translation_vector)[0]
-
-    assert np.linalg.norm(carried(solution.rig) - carried(scene.rig), axis=1).max() < 1.0
+    assert np.linalg.norm(carried(solution.rig, grid, depth) - carried(scene.rig, grid, depth), axis=1).max() < 1.0
 
 
 def test_a_solution_is_read_back_as_it_was_written(tmp_path, solution):
