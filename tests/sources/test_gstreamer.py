@@ -87,7 +87,7 @@ def test_two_live_cameras_share_one_time():
                     if isinstance(item, Frame):
                         ages[item.modality].append(now_ns() - item.capture_ns)
     skew_ns = abs(min(ages[THERMAL]) - min(ages[RGB]))
-    assert skew_ns < 60_000_000, ages  # phase and a frame in hand: up to two periods; times from each start: 130 ms
+    assert skew_ns < 40_000_000, ages  # phase and a frame in hand: two periods at most; times from each start: 130 ms
 
 
 def test_pixels_stay_as_they_are_while_later_frames_use_freed_memory():
