@@ -40,6 +40,7 @@ class StreamfuseS(nn.Module):
 
     def __init__(self, channels: int = 16) -> None:
         super().__init__()
+        self.balance = Balance()
         self.stem = convolution(9, channels)
         self.context = Context(channels)
         self.body = nn.Sequential(convolution(channels, channels), convolution(channels, channels))
@@ -57,9 +58,8 @@ class StreamfuseS(nn.Module):
     def change(self, phases: Tensor) -> Tensor:
         """Thermal and visible phases N 8 h w -> what is added to the visible ones, N 4 h w."""
         thermal, visible = phases[:, :4], phases[:, 4:]
-        livelier = balance(thermal, visible)
+        livelier = self.balance(phases)
         seen = self.stem(torch.cat((phases, livelier), dim=1))
-        # as rows: what convolutions leave interleaved by channel is parted once, not at every use
         said = self.head(self.body(seen + self.context(seen))).flatten(2) + self.lively * livelier.flatten(2)
         gains, weights = MOST_GAIN * torch.sigmoid(said[:, GAINS]), MOST_WEIGHT * torch.sigmoid(said[:, WEIGHTS])
         excess = weights - gains
@@ -82,16 +82,29 @@ class StreamfuseS(nn.Module):
             self.lively[:, 0], self.lively[:, 1] = 1.7, -1.7
 
 
-def balance(thermal: Tensor, visible: Tensor) -> Tensor:
-    """Which image is livelier: phases N 4 h w each -> N 1 h w, from -1 (visible alone) over 0 to 1 (thermal alone)."""
-    hot, seen = activity(thermal), activity(visible)
-    return (hot - seen) / (hot + seen + QUIET)
+class Balance(nn.Module):
+    """Which image is livelier: phases N 8 h w -> N 1 h w, from -1 (visible alone) over 0 to 1 (thermal alone).
 
+    How lively: the mean deviation of the pixels from their half-resolution pixel, in a window of 6 pixels; along the
+    image's border the window is cut, which makes QUIET count for more. Both deviations and both sums are convolutions
+    with fixed weights: on a CPU a third of the cost of means and pooling.
+    """
 
-def activity(phases: Tensor) -> Tensor:
-    """Mean deviation of the pixels from their half-resolution pixel, in a window of 6 pixels: N 4 h w -> N 1 h w."""
-    deviation = (phases - phases.mean(dim=1, keepdim=True)).abs().mean(dim=1, keepdim=True)
-    return F.avg_pool2d(deviation, 3, stride=1, padding=1, count_include_pad=False)
+    deviating: Tensor
+    comparing: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        apart = torch.eye(4) - 1 / 4
+        self.register_buffer("deviating", torch.block_diag(apart, apart)[:, :, None, None], persistent=False)
+        difference_and_sum = torch.tensor([[1.0] * 4 + [-1.0] * 4, [1.0] * 8]) / 36
+        self.register_buffer("comparing", difference_and_sum[:, :, None, None].repeat(1, 1, 3, 3), persistent=False)
+
+    def forward(self, phases: Tensor) -> Tensor:
+        deviations = F.conv2d(phases, self.deviating).abs()
+        # as rows: what convolutions leave interleaved by channel is parted once, not at every use
+        compared = F.conv2d(deviations, self.comparing, padding=1).flatten(2)
+        return (compared[:, :1] / (compared[:, 1:] + QUIET)).unflatten(2, phases.shape[-2:])
 
 
 class Context(nn.Module):
