@@ -1,4 +1,4 @@
-"""What one pair says of its alignment: the shift left between the two images, and whether that can be trusted.
+"""What one pair says of its alignment: the shift and the turn left between its images, and whether to trust them.
 
 Normalised cross-correlation of logarithmic gradient magnitude: edges are all that both spectra share, and their sign
 is not. The answer carries a bias that depends on the scene (a warm wall has its edges elsewhere than its paint), so it
@@ -10,62 +10,40 @@ Pure: no threads, no clock. Works on images of about 320 columns, so that it cos
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamfuse.correct_match import REACH, Match, Plane, Planes, Region, find
+from streamfuse.correct_turn import find_turn, middle
 from streamfuse.errors import UserError
 from streamfuse.frames import OutputGrid, Pixels, WarpMap
 
-Plane = NDArray[np.float32]
 Shift = NDArray[np.float64]
 """(x, y) in output pixels: by how much the thermal image lies too far right and down."""
 
 WIDTH = 320
-REACH = 12
-"""Search radius in working pixels: 24 output pixels at an output width of 640."""
 LEAST = (96, 72)
 """Working pixels (width, height) in which both images must be seen, besides the search radius."""
 MOSTLY_VALID = 0.98
-APART = 5  # a second peak counts from this far off the first
-SURE_PEAK, SURE_RATIO = 0.10, 1.10
 SAME_SCENE = 0.4
 AGREEMENT_PX = 2.5  # at an output width of 640
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Where one plane was found in another: its shift in working pixels, the correlation there, and peak to second."""
-
-    shift: tuple[float, float]
-    peak: float
-    ratio: float
-    inside: bool
-
-    @property
-    def sure(self) -> bool:
-        return self.inside and self.peak >= SURE_PEAK and self.ratio >= SURE_RATIO
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """One estimate. `shift_px` is meaningful where `sure`; `new_scene`: the images are others than those before."""
+    """One estimate. `shift_px` is meaningful where `sure`; `new_scene`: the images are others than those before.
+
+    `turn_px`: (roll, zoom), each as what it does to a corner of the output, clockwise and outwards; None = unknown.
+    """
 
     shift_px: Shift
     sure: bool
     new_scene: bool
     peak: float
     ratio: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Planes:
-    """Both images of a pair as logarithmic gradient magnitude on the working grid."""
-
-    thermal: Plane
-    visible: Plane
+    turn_px: Shift | None = None
 
 
 def working_grid(grid: OutputGrid) -> OutputGrid:
@@ -84,6 +62,7 @@ class Estimator:
         self._grid = warp.grid
         self._halved, self._map = _thermal_sampling(warp)
         self._region = _region(warp.valid)
+        self._corner_px = corner_px(output_width, output_width * warp.grid.size[1] / warp.grid.size[0])
         self._first: Planes | None = None
         self._first_shift: Shift | None = None
 
@@ -135,29 +114,6 @@ def log_gradient(image: Pixels) -> Plane:
     magnitude = cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
     magnitude *= 1 / (cv2.mean(magnitude)[0] + 1e-6)
     return np.log1p(magnitude, dtype=np.float32)
-
-
-def find(moved: Plane, still: Plane, region: tuple[slice, slice]) -> Match:
-    """By how much `moved` is shifted against `still`, both of one size, judged in `region` (rows, columns)."""
-    rows, columns = region
-    around = still[rows.start - REACH : rows.stop + REACH, columns.start - REACH : columns.stop + REACH]
-    surface: Plane = cast(Plane, cv2.matchTemplate(around, moved[rows, columns], cv2.TM_CCOEFF_NORMED))
-    _, peak, _, (column, row) = cv2.minMaxLoc(surface)
-    inside = 0 < column < 2 * REACH and 0 < row < 2 * REACH
-    shift = (REACH - column - _vertex(surface[row], column), REACH - row - _vertex(surface[:, column], row))
-    others: Plane = np.array(surface)
-    others[max(0, row - APART) : row + APART + 1, max(0, column - APART) : column + APART + 1] = -1
-    second = max(1e-3, float(others.max()))
-    return Match(shift, float(peak), float(peak) / second, inside)
-
-
-def _vertex(line: Plane, top: int) -> float:
-    """Where the parabola through the highest value and its neighbours has its top, from that value on."""
-    if not 0 < top < len(line) - 1:
-        return 0.0
-    before, here, after = (float(value) for value in line[top - 1 : top + 2])
-    bend = before - 2 * here + after
-    return 0.5 * (before - after) / bend if bend < 0 else 0.0
 
 
 def _thermal_sampling(warp: WarpMap) -> tuple[bool, NDArray[np.float32]]:

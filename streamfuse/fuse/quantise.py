@@ -38,11 +38,16 @@ def quantised(model: Any, examples: Sequence[Inputs]) -> Any:
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(examples),
             ignored_scope=nncf.IgnoredScope(
-                names=[*last_convolutions(model), *of_one_pixel(model)],
+                names=kept(model),
                 types=sorted(kinds - QUANTISED - ENDS),
                 validate=False,
             ),
         )
+
+
+def kept(model: Any) -> list[str]:
+    """The names of the convolutions that are not quantised."""
+    return [*last_convolutions(model), *of_one_pixel(model)]
 
 
 def last_convolutions(model: Any) -> list[str]:
