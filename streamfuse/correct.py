@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamfuse.correct_match import REACH, Match, Plane, Planes, Region, find
+from streamfuse.correct_match import REACH, Plane, Planes, Region, find
 from streamfuse.correct_turn import find_turn, middle
 from streamfuse.errors import UserError
 from streamfuse.frames import OutputGrid, Pixels, WarpMap
@@ -35,7 +35,7 @@ AGREEMENT_PX = 2.5  # at an output width of 640
 class Reading:
     """One estimate. `shift_px` is meaningful where `sure`; `new_scene`: the images are others than those before.
 
-    `turn_px`: (roll, zoom), each as what it does to a corner of the output, clockwise and outwards; None = unknown.
+    `turn`: (roll, zoom) of the thermal image, radians clockwise and growth less 1; None where it cannot be told.
     """
 
     shift_px: Shift
@@ -43,7 +43,7 @@ class Reading:
     new_scene: bool
     peak: float
     ratio: float
-    turn_px: Shift | None = None
+    turn: Shift | None = None
 
 
 def working_grid(grid: OutputGrid) -> OutputGrid:
@@ -62,9 +62,14 @@ class Estimator:
         self._grid = warp.grid
         self._halved, self._map = _thermal_sampling(warp)
         self._region = _region(warp.valid)
-        self._corner_px = corner_px(output_width, output_width * warp.grid.size[1] / warp.grid.size[0])
         self._first: Planes | None = None
         self._first_shift: Shift | None = None
+
+    @property
+    def pivot(self) -> tuple[float, float]:
+        """Where roll and zoom move nothing, in output pixels: the middle of what both cameras see."""
+        place = (middle(self._region) + (0.5 + 0.5j)) * self.px - (0.5 + 0.5j)
+        return place.real, place.imag
 
     def planes(self, thermal: Pixels, rgb: Pixels) -> Planes:
         """Counts h w and RGB H W 3 to the two planes."""
@@ -78,7 +83,7 @@ class Estimator:
         return Planes(log_gradient(on_grid), log_gradient(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)))
 
     def read(self, planes: Planes) -> Reading:
-        """The shift between the two planes; in a scene seen before, checked against each camera's own movement."""
+        """What lies between the two planes; in a scene seen before, checked against each camera's own movement."""
         match = find(planes.thermal, planes.visible, self._region)
         shift = self.px * np.array(match.shift)
         moved = self._moved(planes)
@@ -91,7 +96,9 @@ class Estimator:
             sure = bool(length(off) <= AGREEMENT_PX * self.px * self._grid.size[0] / 640)
         elif sure:
             self._first, self._first_shift = planes, shift
-        return Reading(shift, sure, new_scene, match.peak, match.ratio)
+        turn = find_turn(planes, self._region, match.shift) if sure else None
+        roll_zoom = np.array([turn.imag, turn.real]) if turn is not None else None
+        return Reading(shift, sure, new_scene, match.peak, match.ratio, roll_zoom)
 
     def _moved(self, planes: Planes) -> Shift | None:
         """How far the thermal image moved since the scene's first pair, less what the visible one did; None = other."""
@@ -124,7 +131,7 @@ def _thermal_sampling(warp: WarpMap) -> tuple[bool, NDArray[np.float32]]:
     return halved, (coordinates / 2 - 0.25).astype(np.float32) if halved else coordinates
 
 
-def _region(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
+def _region(valid: NDArray[np.bool_]) -> Region:
     """The rectangle where thermal is seen, less the search radius: its worst side is cut off until all are good."""
     top, bottom, left, right = 0, valid.shape[0], 0, valid.shape[1]
     while bottom - top >= LEAST[1] + 2 * REACH and right - left >= LEAST[0] + 2 * REACH:

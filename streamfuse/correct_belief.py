@@ -15,7 +15,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from streamfuse.correct import Reading, Shift, length
+from streamfuse.correct import Shift, length
 
 SCENE_BIAS = 2.0  # standard deviation over registered scenes: MSRS 2.0, RoadScene 0.8 to 1.2
 MEAN_BIAS = 4.0  # how far off a rig may be on its own
@@ -56,11 +56,11 @@ class Belief:
         self._age_s = self._alert_s = 0.0
 
     @property
-    def drift_px(self) -> Shift:
+    def drift(self) -> Shift:
         return self._state[0] * self._unit
 
     @property
-    def spread_px(self) -> float:
+    def spread(self) -> float:
         """One standard deviation of the drift, per axis."""
         return float(self._covariance[0, 0]) ** 0.5 * self._unit
 
@@ -91,9 +91,9 @@ class Belief:
             self._odd.clear()
         self._covariance = self._covariance + growth
 
-    def hear(self, reading: Reading) -> bool:
-        """Take one trusted reading in; False where it was put aside as odd."""
-        shift = reading.shift_px / self._unit
+    def hear(self, shift: Shift) -> bool:
+        """Take one trusted estimate in; False where it was put aside as odd."""
+        shift = shift / self._unit
         self._learn_noise(shift)
         surprise = shift - self._state[0] - self._state[2]
         if length(surprise) <= GATE * np.sqrt(self._expected()):
