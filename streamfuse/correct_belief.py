@@ -5,7 +5,8 @@ looks like a small knock. A Kalman filter over (drift, mean bias, bias of this s
 all change is drift; over a scene change the drift stays and the bias is drawn anew; over many scenes the mean bias
 becomes known, and with it the drift. Drift counts from the start, when the rig file is right by definition.
 
-Lengths are output pixels at an output width of 640; `unit` scales them. Pure: time comes in as an argument.
+Lengths are output pixels at an output width of 640; `unit` scales them. Roll and zoom go the same way as shifts do, as
+what they do to a corner. Pure: time comes in as an argument.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from streamfuse.correct import Shift, length
 
-SCENE_BIAS = 2.0  # standard deviation over registered scenes: MSRS 2.0, RoadScene 0.8 to 1.2
+SCENE_BIAS = 2.0  # standard deviation over registered scenes: MSRS 2.0, RoadScene 0.8 to 1.2; of turns 1.4 to 2.6
 MEAN_BIAS = 4.0  # how far off a rig may be on its own
 KINSHIP = 0.5  # share of the bias that neighbouring scenes have in common
 LEAST_NOISE = 0.25
@@ -38,10 +39,10 @@ SEEN: Matrix = np.array([1.0, 0.0, 1.0])
 
 
 class Belief:
-    """Takes readings, knows the drift (x, y) and its standard deviation."""
+    """Takes readings, knows the drift, (x, y) or (roll, zoom), and its standard deviation."""
 
-    def __init__(self, unit: float = 1.0) -> None:
-        self._unit = unit
+    def __init__(self, unit: float = 1.0, least_noise: float = LEAST_NOISE) -> None:
+        self._unit, self._least_noise = unit, least_noise
         self._state: Matrix = np.zeros((3, 2))
         self._covariance: Matrix = self._at_start()
         self._noise = deque([LEAST_NOISE] * 3, maxlen=20)
@@ -122,7 +123,7 @@ class Belief:
         return float((SEEN @ self._covariance * SEEN).sum()) + self._noise_variance()
 
     def _noise_variance(self) -> float:
-        return max(LEAST_NOISE, float(np.median(self._noise))) ** 2
+        return max(self._least_noise, float(np.median(self._noise))) ** 2
 
     def _learn_noise(self, shift: Shift) -> None:
         """From neighbours in time within one scene: their difference is noise, twice."""

@@ -7,6 +7,7 @@ A pair is held only while it is looked at, so that a camera with few buffers doe
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -15,9 +16,9 @@ from types import TracebackType
 
 from streamfuse.clock import now_ns
 from streamfuse.correct import Estimator, Reading, working_grid
-from streamfuse.correct_limits import Tracker
+from streamfuse.correct_track import Tracker
 from streamfuse.errors import UserError
-from streamfuse.frames import Alignment, FramePair, LoneFrame
+from streamfuse.frames import Alignment, FramePair, LoneFrame, Turn
 from streamfuse.register import Registrar
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Correction:
 
     def _follow(self) -> None:
         registrar, depth_m, before_ns = self._registrar, self._registrar.depth_m, now_ns()
-        estimator, tracker = self._estimator(), Tracker(registrar.warp.grid.size[0] / 640, apply=self._apply)
+        estimator, tracker = self._estimator(), Tracker(registrar.warp.grid.size, apply=self._apply)
         while not self._end.wait(self._period_s):
             if registrar.depth_m != depth_m:
                 estimator, depth_m = self._estimator(), registrar.depth_m
@@ -73,10 +74,13 @@ class Correction:
             if self._end.is_set():
                 return
             now = now_ns()
-            registrar.alignment = told = tracker.follow(reading, (now - before_ns) / 1e9)
+            told = tracker.follow(reading, (now - before_ns) / 1e9)
             before_ns = now
+            if told.state != registrar.alignment.state:
+                log.info("alignment %s", in_words(told))
+            registrar.alignment = told
             if self._apply:
-                registrar.correct(told.applied_px)
+                registrar.correct(told.applied_px, told.turn.applied if told.turn else (0.0, 0.0), estimator.pivot)
 
     def _estimator(self) -> Estimator:
         grid = self._registrar.warp.grid
@@ -91,6 +95,16 @@ class Correction:
         if pair is None:
             return None
         return estimator.read(estimator.planes(pair.thermal.pixels, pair.rgb.pixels))
+
+
+def in_words(alignment: Alignment) -> str:
+    """State, what was measured, and what of it is corrected."""
+    turn = alignment.turn or Turn(frozen=True)
+    measured, corrected = (
+        f"{shift[0]:+.1f} {shift[1]:+.1f} px, roll {math.degrees(roll):+.2f} degrees, zoom {100 * zoom:+.2f} %"
+        for shift, (roll, zoom) in ((alignment.drift_px, turn.drift), (alignment.applied_px, turn.applied))
+    )
+    return f"{alignment.state}: drift {measured}; corrected {corrected}"
 
 
 def _lower_priority() -> None:

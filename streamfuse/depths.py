@@ -30,15 +30,24 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What a map is asked to hold for: a depth (None for a planar rig), nearer or farther regions, and a shift.
+    """What a map is asked to hold for: a depth (None for a planar rig), nearer or farther regions, a shift and a turn.
 
     `regions`: box and depth; where they overlap, the later one counts. `moved_px`: how far the thermal image lies too
-    far right and down.
+    far right and down; `turned`: by how much it is rolled (radians, clockwise) and too large (0.01 = 1 %), both small,
+    about `pivot`.
     """
 
     depth_m: float | None = None
     regions: tuple[tuple[Box, float], ...] = ()
     moved_px: tuple[float, float] = (0.0, 0.0)
+    turned: tuple[float, float] = (0.0, 0.0)
+    pivot: tuple[float, float] = (0.0, 0.0)
+
+    def moved(self, points: Floats) -> Floats:
+        """Output pixels (... 2) to where their thermal image lies now."""
+        roll, zoom = self.turned
+        matrix = np.array([[zoom, -roll], [roll, zoom]])
+        return points + self.moved_px + (points - self.pivot) @ matrix.T
 
 
 class DepthMaps:
@@ -54,7 +63,7 @@ class DepthMaps:
     def warp(self, geometry: Geometry, revision: int) -> WarpMap:
         """The map and its mask; `depth_m` of the map is that outside all regions."""
         matrix = self._grid.rgb_from_output
-        outputs = self._nodes + np.array(geometry.moved_px)
+        outputs = geometry.moved(self._nodes)
         pixels = outputs * np.diag(matrix)[:2] + matrix[:2, 2]
         thermal, usable = thermal_from_rgb(self._rig, pixels, self._depths(geometry, outputs))
         coordinates, known = self._between(thermal, usable)

@@ -228,13 +228,28 @@ class WarpMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Roll and zoom of the thermal image since the start of the run, about the middle of what both cameras see.
+
+    Pairs are (roll, zoom): radians clockwise, and growth (0.01 = 1 % larger). `drift`: what was measured, before
+    correction; `spread`: one standard deviation of either; `applied`: how much of it is corrected; `frozen`: unsure
+    at present, the correction stays as it is.
+    """
+
+    frozen: bool
+    drift: tuple[float, float] = (0.0, 0.0)
+    spread: float = 0.0
+    applied: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
     """What is known of the alignment since the start of the run, in output pixels (x right, y down).
 
     `state`: off (not measured), watching (measured, not applied), following (measured and corrected), frozen (unsure
     at present, the correction stays as it is). `drift_px`: how far the thermal image has moved from where it was at
     the start, before correction; `spread_px`: one standard deviation of that, per axis; `applied_px`: how much of it
-    is corrected; `trusted`: share of the recent estimates that could be used.
+    is corrected; `trusted`: share of the recent estimates that could be used. `turn`: None where it is not measured.
     """
 
     state: str = "off"
@@ -242,6 +257,7 @@ class Alignment:
     spread_px: float = 0.0
     applied_px: tuple[float, float] = (0.0, 0.0)
     trusted: float = 0.0
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -120,10 +120,16 @@ class Registrar:
             self._regions.pop(name, None)
             self._ask(replace(self._asked, regions=tuple(self._regions.values())))
 
-    def correct(self, moved_px: tuple[float, float]) -> None:
-        """Ask for a map that undoes this shift: how far (x, y), in output pixels, the thermal image lies off."""
+    def correct(
+        self,
+        moved_px: tuple[float, float],
+        turned: tuple[float, float] = (0.0, 0.0),
+        pivot: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        """Ask for a map that undoes this: how far (x, y), in output pixels, the thermal image lies off, and by what
+        (roll, zoom) it is turned about the output pixel `pivot`."""
         with self._lock:
-            self._ask(replace(self._asked, moved_px=moved_px))
+            self._ask(replace(self._asked, moved_px=moved_px, turned=turned, pivot=pivot))
 
     def measuring_map(self, grid: OutputGrid) -> WarpMap:
         """The map of the present depth on another grid, without regions and correction."""
@@ -210,10 +216,15 @@ def _confidence(rig: Rig, depth_m: float | None) -> float:
 
 
 def _uncorrected_px(alignment: Alignment, grid: OutputGrid) -> float:
-    """Drift that is there beyond doubt and not corrected, in RGB pixels."""
-    left = np.subtract(alignment.drift_px, alignment.applied_px)
-    known = max(0.0, float(np.hypot(*left)) - 3 * alignment.spread_px)
+    """Drift beyond doubt that is not corrected, in RGB pixels; of a turn, half of what it does to a corner."""
+    known = _beyond_doubt(alignment.drift_px, alignment.applied_px, alignment.spread_px)
+    if (turn := alignment.turn) is not None:
+        known += _beyond_doubt(turn.drift, turn.applied, turn.spread) * float(np.hypot(*grid.size)) / 4
     return known * grid.crop[2] / grid.size[0]
+
+
+def _beyond_doubt(drift: tuple[float, float], applied: tuple[float, float], spread: float) -> float:
+    return max(0.0, float(np.hypot(*np.subtract(drift, applied))) - 3 * spread)
 
 
 def _check_size(frame: Frame | None, expected: Size) -> None:

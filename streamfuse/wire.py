@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamfuse.errors import WireError
-from streamfuse.frames import Alignment, Clock, FusedFrame, InputInfo, Pixels, Radiometric, State
+from streamfuse.frames import Alignment, Clock, FusedFrame, InputInfo, Pixels, Radiometric, State, Turn
 from streamfuse.timing import stage_durations_ns
 from streamfuse.wire_fields import Fields, ns_from_us, read_object, time_fields, us_from_ns, write_object
 from streamfuse.wire_image import JPEG_QUALITY, PackedImage, pack, unpack
@@ -227,13 +227,21 @@ def _extra_fields(frame: FusedFrame, images: Sequence[PackedImage]) -> dict[str,
 
 
 def _alignment_fields(alignment: Alignment) -> dict[str, Any]:
-    return {
+    told: dict[str, Any] = {
         "state": alignment.state,
         "drift_px": [round(float(value), 3) for value in alignment.drift_px],
         "spread_px": round(float(alignment.spread_px), 3),
         "applied_px": [round(float(value), 3) for value in alignment.applied_px],
         "trusted": float(alignment.trusted),
     }
+    if (turn := alignment.turn) is not None:
+        told["turn"] = {
+            "frozen": turn.frozen,
+            "drift": [round(float(value), 6) for value in turn.drift],
+            "spread": round(float(turn.spread), 6),
+            "applied": [round(float(value), 6) for value in turn.applied],
+        }
+    return told
 
 
 def _decode_record(header: Fields, stream: str) -> Record:
@@ -322,6 +330,16 @@ def _decode_alignment(header: Fields) -> Alignment:
         spread_px=fields.number("spread_px"),
         applied_px=_pair_of(fields, "applied_px"),
         trusted=fields.number("trusted"),
+        turn=_decode_turn(fields.inner("turn")) if fields.has("turn") else None,
+    )
+
+
+def _decode_turn(fields: Fields) -> Turn:
+    return Turn(
+        frozen=fields.flag("frozen"),
+        drift=_pair_of(fields, "drift"),
+        spread=fields.number("spread"),
+        applied=_pair_of(fields, "applied"),
     )
 
 

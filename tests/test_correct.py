@@ -10,7 +10,8 @@ import pytest
 from fakes import frame
 
 from streamfuse.correct import Estimator, Reading, working_grid
-from streamfuse.correct_limits import LIMIT_PX, Tracker
+from streamfuse.correct_limits import SHIFT
+from streamfuse.correct_track import Tracker
 from streamfuse.correction import Correction
 from streamfuse.errors import UserError
 from streamfuse.frames import Alignment, Clock, Frame, FramePair, Modality
@@ -149,7 +150,7 @@ def test_unsure_readings_freeze_the_correction_where_it_is() -> None:
 
 
 def test_beyond_the_limit_nothing_is_corrected_any_more() -> None:
-    told = follow(Tracker(), [*STILL, *[(BIAS[0] + LIMIT_PX + 2, BIAS[1])] * 30])
+    told = follow(Tracker(), [*STILL, *[(BIAS[0] + SHIFT.most_px + 2, BIAS[1])] * 30])
     assert told[-1].state == "frozen"
     assert told[-1].applied_px == (0.0, 0.0)
 
