@@ -61,14 +61,14 @@ class Estimator:
         self.px = output_width / warp.grid.size[0]
         self._grid = warp.grid
         self._halved, self._map = _thermal_sampling(warp)
-        self._region = _region(warp.valid)
+        self.region = _region(warp.valid)
         self._first: Planes | None = None
         self._first_shift: Shift | None = None
 
     @property
     def pivot(self) -> tuple[float, float]:
         """Where roll and zoom move nothing, in output pixels: the middle of what both cameras see."""
-        place = (middle(self._region) + (0.5 + 0.5j)) * self.px - (0.5 + 0.5j)
+        place = (middle(self.region) + (0.5 + 0.5j)) * self.px - (0.5 + 0.5j)
         return place.real, place.imag
 
     def planes(self, thermal: Pixels, rgb: Pixels) -> Planes:
@@ -84,7 +84,7 @@ class Estimator:
 
     def read(self, planes: Planes) -> Reading:
         """What lies between the two planes; in a scene seen before, checked against each camera's own movement."""
-        match = find(planes.thermal, planes.visible, self._region)
+        match = find(planes.thermal, planes.visible, self.region)
         shift = self.px * np.array(match.shift)
         moved = self._moved(planes)
         new_scene = moved is None
@@ -96,7 +96,7 @@ class Estimator:
             sure = bool(length(off) <= AGREEMENT_PX * self.px * self._grid.size[0] / 640)
         elif sure:
             self._first, self._first_shift = planes, shift
-        turn = find_turn(planes, self._region, match.shift) if sure else None
+        turn = find_turn(planes, self.region, match.shift) if sure else None
         roll_zoom = np.array([turn.imag, turn.real]) if turn is not None else None
         return Reading(shift, sure, new_scene, match.peak, match.ratio, roll_zoom)
 
@@ -104,8 +104,8 @@ class Estimator:
         """How far the thermal image moved since the scene's first pair, less what the visible one did; None = other."""
         if self._first is None:
             return None
-        thermal = find(planes.thermal, self._first.thermal, self._region)
-        visible = find(planes.visible, self._first.visible, self._region)
+        thermal = find(planes.thermal, self._first.thermal, self.region)
+        visible = find(planes.visible, self._first.visible, self.region)
         if min(thermal.peak, visible.peak) < SAME_SCENE or not (thermal.inside and visible.inside):
             return None
         return self.px * (np.array(thermal.shift) - np.array(visible.shift))

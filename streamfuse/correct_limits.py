@@ -36,7 +36,7 @@ class Limits:
 
 
 SHIFT = Limits(start_px=0.75, most_px=16.0, noise_px=LEAST_NOISE)
-TURN = Limits(start_px=1.25, most_px=6.0, noise_px=0.5)
+TURN = Limits(start_px=1.25, most_px=6.0, noise_px=0.4)
 """At a corner of the output; the most is 0.8 degrees or 1.5 % at 640x512. What moves within a scene changes the turn
 between the spectra by the noise."""
 

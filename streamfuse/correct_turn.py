@@ -1,7 +1,6 @@
 """Roll and zoom left between two images whose shift is known: tiles are correlated, and one turn is fitted to them.
 
-Affine ECC (Evangelidis and Psarakis 2008) from the same start was tried first: on two sequences of three its roll
-scatters by more than what there is to measure, and it costs more; docs/registration.md has the figures.
+Affine ECC (Evangelidis and Psarakis 2008) from the same start was tried first; docs/registration.md says why not.
 
 Plane vectors are complex numbers (x + iy) here, so that a small turn is one factor: zoom + i roll.
 """
@@ -20,14 +19,14 @@ Vectors = NDArray[np.complex128]
 COLUMNS, ROWS = 4, 3
 SEARCH = 4  # working pixels around the shift of the whole: 5 output pixels at the corner and their noise
 LEAST = 6
-"""Tiles that must agree."""
+"""Tiles that must be found, and agree."""
 ROUNDS = 6
 TOLERANCE = 4.5  # medians of what is left over; farther tiles do not count
 LEAST_TOLERANCE_PX = 0.9
 
 
 def find_turn(planes: Planes, region: Region, shift: tuple[float, float]) -> complex | None:
-    """Zoom + i roll (clockwise) of the thermal image about the middle of the region; None where tiles disagree.
+    """Zoom + i roll (clockwise) of the thermal image about the middle of the region; None where few tiles are found.
 
     `shift`: of the whole, in working pixels.
     """

@@ -86,7 +86,7 @@ def try_drift(
     for k in range(round(seconds * RATE_HZ)):
         at_s = k / RATE_HZ
         pair, moved = pairs[_back_and_forth(int(at_s / hold_s), len(pairs))], injected(kind, at_s, estimator.pivot)
-        thermal, visible = _noisy(_displaced(pair.thermal, moved, scale, pivot), noise), _noisy(pair.visible, noise)
+        thermal, visible = _noisy(displaced(pair.thermal, moved, scale, pivot), noise), _noisy(pair.visible, noise)
         started = time.thread_time()
         told = tracker.follow(estimator.read(estimator.planes(thermal, visible)), 1 / RATE_HZ)
         cpu_ms = (time.thread_time() - started) * 1e3
@@ -139,7 +139,7 @@ def _in_thermal(registrar: Registrar, pivot: tuple[float, float]) -> tuple[float
     return float(np.median(across[valid[:, 1:]])), (x, y)
 
 
-def _displaced(image: Pixels, by: Geometry, scale: float, pivot: tuple[float, float]) -> Pixels:
+def displaced(image: Pixels, by: Geometry, scale: float, pivot: tuple[float, float]) -> Pixels:
     """The thermal image as a camera that has moved by this would see it."""
     in_thermal = replace(by, moved_px=(by.moved_px[0] * scale, by.moved_px[1] * scale), pivot=pivot)
     origin, right, down = in_thermal.moved(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
