@@ -4,7 +4,8 @@ Every case is solved once and kept in `cases.jsonl`; a run that was interrupted 
 after a change of the method. Errors: mean distance of the four thermal corners from where the truth puts them, and mean
 over the part that both images see; in RGB pixels (of the image 640 px wide where it is wider), for twins in pixels of
 the registered twin. Registered pairs are not exact themselves, so that for warps and twins a second error is told: from
-the method's own answer on the registered pair (both share pixels, so that is a lower bound).
+the method's own answer on the registered pair (both share pixels, so that is a lower bound). Which of the two is right,
+the patches say: what share of them agrees with the answer, and what share with the published registration.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from streamfuse.calibrate.align_files import progress
 from streamfuse.calibrate.align_patches import LEVELS, refine
 from streamfuse.calibrate.align_peers import PEERS, peer
 from streamfuse.calibrate.align_search import corners
-from streamfuse.calibrate.align_sure import SURE, Evidence, probability
+from streamfuse.calibrate.align_sure import BOUGHT, SURE, Evidence, agreement, probability
 from streamfuse.errors import UserError
 
 OURS = "streamfuse align"
@@ -82,7 +83,7 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         {name: _errors([row["errors"][name] for row in published]) for name in (OURS, *PEERS)} if published else {}
     )
     sure = [row for row in rows if row["sure"]]
-    wrong = [f"{row['kind']}: {row['name']}" for row in sure if row["errors"][OURS] > WRONG_PX]
+    wrong = [_told(row) for row in sure if row["errors"][OURS] > WRONG_PX]
     return {
         "kinds": kinds,
         "warped_gt": methods,
@@ -137,6 +138,7 @@ def _solved(case: Case) -> Row:
         for name in PEERS:
             theirs = peer(name, *case.pairs[0])
             errors[name] = None if theirs is None else round(corner_error(theirs, case), 3)
+    pairs = [(picture(thermal), picture(visible)) for thermal, visible in case.pairs]
     own = case if case.undone is None else _put_onto_own_answer(case, case.undone)
     if case.undone is not None:
         errors[RECOVERED] = round(corner_error(found.matrix, own), 3)
@@ -149,6 +151,7 @@ def _solved(case: Case) -> Row:
         "sure": found.sure,
         "probability": round(found.probability, 4),
         "agreeing": round(found.evidence.agreeing, 4),
+        "agreeing_at_truth": round(agreement(case.truth, pairs), 4),
         "patches": found.evidence.patches,
         "apart_px": round(min(found.evidence.apart_px, 9999.0), 3),
         "margin": round(found.evidence.margin, 4),
@@ -171,6 +174,8 @@ def _ours(rows: list[Row]) -> Row:
         "cases": len(rows),
         "sure": len(sure),
         "sure_but_wrong": sum(row["errors"][OURS] > WRONG_PX for row in sure),
+        "sure_but_wrong_where_both_see": sum(row["overlap_error"] > WRONG_PX for row in sure),
+        "registration_as_good": sum(row["overlap_error"] > WRONG_PX and _as_good(row) for row in sure),
         "within_3_px_where_both_see": sum(row["overlap_error"] <= TWIN_PX for row in rows),
         "sure_but_not_recovered": sum(row["errors"].get(RECOVERED, 0) > WRONG_PX for row in sure),
         "within_3_px_of_own_answer": sum(row["recovered_overlap"] <= TWIN_PX for row in rows),
@@ -179,6 +184,16 @@ def _ours(rows: list[Row]) -> Row:
         "recovered_of_sure": _errors([row["errors"][RECOVERED] for row in sure if RECOVERED in row["errors"]]),
         "where_both_see_of_sure": _errors([row["overlap_error"] for row in sure]),
     }
+
+
+def _as_good(row: Row) -> bool:
+    """Do as many patches agree with the registration as with the answer, but for those that 8 parameters can buy?"""
+    return row["agreeing"] - row["agreeing_at_truth"] <= BOUGHT / max(row["patches"], 1)
+
+
+def _told(row: Row) -> str:
+    patches = f"{row['agreeing']:.2f} of its patches agree, {row['agreeing_at_truth']:.2f} with the registration"
+    return f"{row['kind']}: {row['name']} ({row['overlap_error']:.1f} px where both see; {patches})"
 
 
 def _errors(values: list[float | None]) -> dict[str, float | int | None]:
@@ -196,19 +211,23 @@ def _errors(values: list[float | None]) -> dict[str, float | int | None]:
 
 
 def _print(console: Console, told: dict[str, Any]) -> None:
-    titles = "sure", "> 5 px", "> 5 px from own answer", "<= 3 px where both see", "median px", "worst px"
-    ours = Table("cases", "n", *titles, caption="> 5 px: of the sure ones; median and worst corners of the sure ones")
+    titles = "sure", "corners > 5 px", "> 5 px", "both good", "own > 5 px", "<= 3 px", "median", "worst"
+    caption = (
+        "of the sure ones: corners off by more than 5 px; the same where both see; of those, patches agree with the "
+        "registration as well; corners from the own answer; of all: 3 px where both see; corners of the sure ones"
+    )
+    ours = Table("cases", "n", *titles, caption=caption)
     for kind, row in told["kinds"].items():
-        names = "cases", "sure", "sure_but_wrong", "sure_but_not_recovered", "within_3_px_where_both_see"
+        wrong = "sure_but_wrong", "sure_but_wrong_where_both_see", "registration_as_good", "sure_but_not_recovered"
+        names = "cases", "sure", *wrong, "within_3_px_where_both_see"
         ours.add_row(kind, *(str(row[name]) for name in names), *_shown(row["corner_of_sure"], "median", "worst"))
     console.print(ours)
     methods = Table("warped_gt", "median px", "worst px", "> 5 px", "no answer")
     for name, row in told["warped_gt"].items():
         methods.add_row(name, *_shown(row, "median", "worst", "above_5_px", "no_answer"))
     console.print(methods)
-    console.print(
-        f"sure but wrong: {', '.join(told['sure_but_wrong']) or 'none'}; {told['cpu_s_median']:.1f} CPU s a case"
-    )
+    console.print("sure, and corners more than 5 px off:", *(told["sure_but_wrong"] or ["none"]), sep="\n  ")
+    console.print(f"{told['cpu_s_median']:.1f} CPU s a case")
 
 
 def _shown(row: dict[str, Any], *names: str) -> list[str]:

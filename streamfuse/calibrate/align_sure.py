@@ -55,6 +55,12 @@ def weigh(matrix: Floats, pairs: Sequence[Pair], margin: float) -> Evidence:
     return Evidence(_agreeing(patches), len(patches.at), apart, margin)
 
 
+def agreement(matrix: Floats, pairs: Sequence[Pair]) -> float:
+    """Share of the patches whose own peak lies where `matrix` puts them, whoever says that it does."""
+    patches, _ = cut(matrix, pairs, JUDGED)
+    return _agreeing(patches) if len(patches.at) else 0.0
+
+
 def beyond_chance(patches: Patches) -> float:
     """How improbable it is that so many patches agree by chance, as a natural log (Chernoff's bound); 0: not."""
     if not len(patches.at):

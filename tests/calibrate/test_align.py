@@ -11,7 +11,7 @@ from streamfuse.calibrate.align_fields import picture
 from streamfuse.calibrate.align_patches import LEVELS, Frame, Patches, climb, oddness, refine
 from streamfuse.calibrate.align_patches import moved as changed
 from streamfuse.calibrate.align_search import corners, search, stretch
-from streamfuse.calibrate.align_sure import beyond_chance
+from streamfuse.calibrate.align_sure import agreement, beyond_chance
 from streamfuse.errors import UserError
 from tests.calibrate.scenes import SIZE, moved, scene, similar
 
@@ -142,6 +142,13 @@ def test_chance_explains_few_agreeing_patches_and_not_many():
     assert beyond_chance(Patches(surfaces, at, 0.01)) < 5
     surfaces[:30, 12, 12] = 2
     assert beyond_chance(Patches(surfaces, at, 0.01)) > 40
+
+
+def test_patches_agree_with_the_truth_and_not_with_what_lies_beside_it():
+    thermal, visible = pair(1)
+    pictures = [(picture(thermal), picture(visible))]
+    assert agreement(TRUTH, pictures) > 0.5
+    assert agreement(similar(1.35, 7.0, (17.0, -6.0), THERMAL), pictures) < 0.2
 
 
 def test_half_pixels_are_kept():

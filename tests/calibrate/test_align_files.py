@@ -138,6 +138,7 @@ class TestBenchmark:
         assert told["kinds"]["warped_gt"]["corner"]["worst"] == pytest.approx(0, abs=0.01)
         assert len(told["sure_but_wrong"]) == 1
         assert told["sure_but_wrong"][0].startswith("random warps")
+        assert told["kinds"]["random warps"]["registration_as_good"] == 1
         assert set(told["warped_gt"]) == {"streamfuse align", *PEERS}
         again = align_benchmark.run_benchmark(data, data / "out", warps=1, console=CONSOLE)
         assert len(calls) == 2
