@@ -16,7 +16,8 @@ from torch import nn
 
 from streamfuse.errors import EngineError, UserError
 from streamfuse.fuse.examples import recorded_examples, synthetic_examples
-from streamfuse.fuse.openvino import OpenVinoEngine
+from streamfuse.fuse.openvino import OpenVinoEngine, converted, load_openvino
+from streamfuse.fuse.planar import Buffers, PlanarGraph
 from streamfuse.models import build, untrained
 from streamfuse.thermal import ToneMapper
 
@@ -69,6 +70,16 @@ def test_it_is_built_once_from_a_street_and_anew_from_recorded_pairs(tmp_path, q
     assert not np.array_equal(from_the_street, from_pairs)
     assert np.array_equal(fused(started(tmp_path)), from_pairs)
     assert quantising == [32, 2]
+
+
+@pytest.mark.parametrize(("model", "outputs"), [("streamfuse-s", [12, 16]), ("streamfuse-q", [2, 28, 32, 64])])
+def test_the_last_ones_and_what_speaks_for_the_whole_image_stay(model: str, outputs: list[int]) -> None:
+    """By the channels that they make: what enlarges, what weighs liveliness; head, what it adds up; the whole image."""
+    from streamfuse.fuse.quantise import convolutions, kept
+
+    graph = converted(load_openvino(), PlanarGraph(build(model)).eval(), Buffers.of(SIZE, SIZE).fusion)
+    made = {node.get_friendly_name(): node.get_output_shape(0)[1] for node in convolutions(graph)}
+    assert sorted(made[name] for name in kept(graph)) == outputs
 
 
 @needs_nncf
