@@ -46,17 +46,17 @@ def find_turn(planes: Planes, region: Region, shift: tuple[float, float]) -> com
 def fit_turn(places: Vectors, shifts: Vectors) -> complex | None:
     """The factor that explains shifts = constant + factor x places best, by Tukey's weights; None for too few."""
     weights = np.ones(len(places))
-    factor = 0j
+    factor = np.complex128(0)
     for _ in range(ROUNDS):
         from_middle = places - np.average(places, weights=weights)
         from_mean = shifts - np.average(shifts, weights=weights)
-        factor = complex((weights * from_middle.conj() * from_mean).sum() / (weights * abs(from_middle) ** 2).sum())
+        factor = np.vdot(from_middle, weights * from_mean) / np.vdot(from_middle, weights * from_middle)
         left = abs(from_mean - factor * from_middle)
         far = left / max(LEAST_TOLERANCE_PX, TOLERANCE * float(np.median(left)))
         weights = np.clip(1 - far**2, 0, None) ** 2
         if np.count_nonzero(weights) < LEAST:
             return None
-    return factor
+    return complex(factor)
 
 
 def middle(region: Region) -> complex:
@@ -66,10 +66,13 @@ def middle(region: Region) -> complex:
 
 
 def _tiles(region: Region) -> list[Region]:
-    rows, columns = (
-        np.linspace(side.start, side.stop, parts + 1).astype(int).tolist()
-        for side, parts in zip(region, (ROWS, COLUMNS), strict=True)
-    )
+    rows, columns = region
     return [
-        (slice(top, bottom), slice(left, right)) for top, bottom in pairwise(rows) for left, right in pairwise(columns)
+        (slice(top, bottom), slice(left, right))
+        for top, bottom in pairwise(_cuts(rows.start, rows.stop, ROWS))
+        for left, right in pairwise(_cuts(columns.start, columns.stop, COLUMNS))
     ]
+
+
+def _cuts(start: int, stop: int, parts: int) -> list[int]:
+    return [start + k * (stop - start) // parts for k in range(parts + 1)]

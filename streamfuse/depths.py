@@ -46,8 +46,8 @@ class Geometry:
     def moved(self, points: Floats) -> Floats:
         """Output pixels (... 2) to where their thermal image lies now."""
         roll, zoom = self.turned
-        matrix = np.array([[zoom, -roll], [roll, zoom]])
-        return points + self.moved_px + (points - self.pivot) @ matrix.T
+        turn: Floats = np.array([[zoom, roll], [-roll, zoom]])
+        return points + np.array(self.moved_px) + (points - np.array(self.pivot)) @ turn
 
 
 class DepthMaps:

@@ -81,18 +81,22 @@ def try_drift(
     size = registrar.warp.grid.size
     estimator = Estimator(registrar.measuring_map(working_grid(registrar.warp.grid)), size[0])
     tracker, noise = Tracker(size), np.random.default_rng(seed)
-    scale, pivot = _in_thermal(registrar, estimator.pivot)
+    pivot = estimator.pivot
+    scale, thermal_pivot = _in_thermal(registrar, pivot)
     moments: list[Moment] = []
     for k in range(round(seconds * RATE_HZ)):
         at_s = k / RATE_HZ
-        pair, moved = pairs[_back_and_forth(int(at_s / hold_s), len(pairs))], injected(kind, at_s, estimator.pivot)
-        thermal, visible = _noisy(displaced(pair.thermal, moved, scale, pivot), noise), _noisy(pair.visible, noise)
+        pair, moved = pairs[_back_and_forth(int(at_s / hold_s), len(pairs))], injected(kind, at_s, pivot)
+        thermal, visible = (
+            _noisy(displaced(pair.thermal, moved, scale, thermal_pivot), noise),
+            _noisy(pair.visible, noise),
+        )
         started = time.thread_time()
         told = tracker.follow(estimator.read(estimator.planes(thermal, visible)), 1 / RATE_HZ)
         cpu_ms = (time.thread_time() - started) * 1e3
-        corrected = _corrected(told, estimator.pivot)
-        lengths = (_apart_px(*both, size) for both in ((moved, STILL), (corrected, STILL), (moved, corrected)))
-        moments.append(Moment(at_s, *lengths, told, cpu_ms))
+        corrected = _corrected(told, pivot)
+        sizes_px = _apart_px(moved, STILL, size), _apart_px(corrected, STILL, size)
+        moments.append(Moment(at_s, *sizes_px, _apart_px(moved, corrected, size), told, cpu_ms))
     return moments
 
 
