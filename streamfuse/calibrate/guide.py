@@ -69,8 +69,9 @@ class Guide:
         self._poses: list[_Pose] = []
         self._last: View | None = None
 
-    def see(self, view: View, other_size: tuple[int, int] | None = None) -> Advice:
-        """Judge the next view. `other_size`: of a board (columns, rows) that was there instead of the target.
+    def see(self, view: View, other_size: tuple[int, int] | None = None, in_part: bool = False) -> Advice:
+        """Judge the next view. `other_size`: of a board (columns, rows) that was there instead of the target;
+        `in_part`: a camera saw too little of a board to tell which of its points are where.
 
         Accepted where both cameras saw the target sharply, it stood still since the view before, and no accepted view
         shows the same pose.
@@ -78,7 +79,7 @@ class Guide:
         moved = _moved(self._last, view, "thermal"), _moved(self._last, view, "rgb")
         self._last = view
         quality = _quality(view.thermal), _quality(view.rgb)
-        state, say = self._judged(view, moved, quality, other_size)
+        state, say = self._judged(view, moved, quality, other_size, in_part)
         return Advice(state, say, moved, quality)
 
     @property
@@ -131,11 +132,16 @@ class Guide:
         return "tilt it more, by 20 to 40 degrees, in several places" if not self.finished else "enough: solve it"
 
     def _judged(
-        self, view: View, moved: tuple[float, float], quality: tuple[float, float], other: tuple[int, int] | None
+        self,
+        view: View,
+        moved: tuple[float, float],
+        quality: tuple[float, float],
+        other: tuple[int, int] | None,
+        in_part: bool,
     ) -> tuple[State, str]:
         thermal, rgb = view.thermal, view.rgb
         if thermal is None or rgb is None:
-            return "unseen", _unseen(thermal, rgb, self._target, other)
+            return "unseen", _unseen(thermal, rgb, self._target, other, in_part)
         for camera, seen in zip(CAMERAS, (thermal, rgb), strict=True):
             if (seen.quality > 0).sum() < FEWEST_POINTS:
                 return "unseen", f"move more of the target into the {camera} image"
@@ -180,9 +186,14 @@ class Guide:
         return f"go to the {ROWS[empty[0][0]]}, {COLUMNS[empty[0][1]]} of the thermal image" if len(empty) else ""
 
 
-def _unseen(thermal: Sighting | None, rgb: Sighting | None, target: Target, other: tuple[int, int] | None) -> str:
+def _unseen(
+    thermal: Sighting | None, rgb: Sighting | None, target: Target, other: tuple[int, int] | None, in_part: bool
+) -> str:
     if other:
         return f"a board of {other[0]}x{other[1]} inner corners is there, {target.name} was asked for"
+    if in_part:
+        camera = "both images" if thermal is rgb else f"the {'thermal' if thermal is None else 'RGB'} image"
+        return f"only a part of the board is seen: hold all of it, uncovered, into {camera}"
     if thermal is None and rgb is None:
         return "hold the target where both cameras see it"
     if thermal is None:

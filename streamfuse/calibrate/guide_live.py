@@ -71,8 +71,9 @@ def guide_run(
 def _look(session: Session, pair: FramePair, out: Path, told: Callable[[Guide, Advice], None]) -> None:
     thermal, rgb = (eye.look(frame.pixels) for eye, frame in zip(session.eyes, (pair.thermal, pair.rgb), strict=True))
     name = f"pose_{session.saved + 1:03d}"
+    in_part = any(look.part and not look.sighting for look in (thermal, rgb))
     advice = session.guide.see(
-        View(name, thermal.sighting, rgb.sighting), other_size=thermal.other_size or rgb.other_size
+        View(name, thermal.sighting, rgb.sighting), thermal.other_size or rgb.other_size, in_part
     )
     session.looked += 1
     if advice.accepted:

@@ -94,6 +94,7 @@ def test_who_does_not_see_the_target_is_told():
     assert "RGB does not" in guide.see(replace(both, rgb=None)).say
     other = guide.see(View("none", None, None), other_size=(7, 5)).say
     assert other == "a board of 7x5 inner corners is there, checkerboard 6x4 50 mm was asked for"
+    assert guide.see(replace(both, rgb=None), in_part=True).say.endswith("hold all of it, uncovered, into the RGB image")
     assert both.rgb is not None
     part = Sighting(both.rgb.indices[:5], both.rgb.pixels[:5], both.rgb.quality[:5], both.rgb.size)
     assert hold(guide, replace(both, rgb=part)).say == "move more of the target into the RGB image"
@@ -311,18 +312,19 @@ def test_frozen_pictures_do_not_count_as_standing_still(tmp_path):
 def test_a_preparation_that_shows_the_target_is_found_over_several_looks_and_kept():
     tried = []
 
-    def through(prepared, values, kind, target):
+    def through(number, prepared, values, kind, target):
         tried.append(prepared)
-        return Look(view().thermal if prepared == shows else None)
+        return Look(view().thermal) if prepared == shows else Look(None, (9, 9) if prepared == another else None)
 
-    shows, eye = 5, Eye(BOARD)
+    shows, another, eye = 5, 99, Eye(BOARD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("streamfuse.calibrate.detect.eye.preparations", lambda _: iter(range(10)))
         patch.setattr("streamfuse.calibrate.detect.eye.look_through", through)
-        patch.setattr("streamfuse.calibrate.detect.eye.other_board", lambda *_: (9, 9))
         picture = np.zeros((8, 8), np.uint8)
         looks = [eye.look(picture).sighting is not None for _ in range(6)]
         assert looks == [False] * 4 + [True] * 2
         assert tried == [0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 5]
-        shows = 99
+        shows, another = 99, 2
         assert [eye.look(picture).other_size for _ in range(12)][-2:] == [(9, 9), (9, 9)]
+        another = 99
+        assert [eye.look(picture).other_size for _ in range(24)][-1] is None

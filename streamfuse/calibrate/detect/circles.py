@@ -70,7 +70,7 @@ def _judged(values: Scalars, centres: Floats, target: Target) -> Found | None:
         return None
     further = _goes_on(values, plane, centres, float(np.median(contrast)), target)
     if any(further):
-        return Found.of_another_size(target.columns + further[0], target.rows + further[1])
+        return Found.without_points(other_size=(target.columns + further[0], target.rows + further[1]))
     quality = quality * np.exp(-((away / (STRAY * spacing)) ** 2))
     return Found(indices=upright(centres, target), pixels=centres, quality=quality)
 

@@ -23,6 +23,10 @@ from streamfuse.frames import Modality, Size
 
 POOR = 0.6
 """Median quality below which an image is called faint or blurred."""
+WHOLE = (
+    "checkerboards and circle grids must be seen whole, for their points look alike; use charuco or aprilgrid where "
+    "the board does not fit the image"
+)
 
 
 @dataclass(slots=True)
@@ -65,6 +69,8 @@ def detect_folders(folders: Sequence[Path], target: Target, out: Path, console: 
     views = [_view(pair, cameras, target, out) for pair in track(paired.pairs, "detecting", console=console)]
     console.print(_table(views, cameras, target))
     _check(cameras, target, out)
+    if any(look.part and not look.sighting for camera in cameras for look in camera.looks.values()):
+        console.print(f"images that show only a part of the board were left out: {WHOLE}", highlight=False)
     file = out / "sightings.json"
     save(file, target, views)
     both = sum(view.thermal is not None and view.rgb is not None for view in views)
@@ -105,7 +111,7 @@ def _cell(look: Look | None, target: Target) -> str:
     if look.other_size:
         return f"[yellow]a board of {look.other_size[0]}x{look.other_size[1]}[/]"
     if look.sighting is None:
-        return "[red]not found[/]"
+        return f"[yellow]only {look.part[0]}x{look.part[1]} corners[/]" if look.part else "[red]not found[/]"
     seen = look.sighting
     share = "" if len(seen.indices) == len(target.points_m) else f"{len(seen.indices)} of {len(target.points_m)}, "
     poor = ", [yellow]faint or blurred[/]" if float(np.median(seen.quality)) < POOR else ""
@@ -113,20 +119,25 @@ def _cell(look: Look | None, target: Target) -> str:
 
 
 def _check(cameras: tuple[_Camera, _Camera], target: Target, out: Path) -> None:
+    looks = [look for camera in cameras for look in camera.looks.values()]
     blind = [camera for camera in cameras if not camera.found]
-    if not blind:
-        return
-    sizes = [look.other_size for camera in cameras for look in camera.looks.values() if look.other_size]
-    if sizes:
+    sizes = [look.other_size for look in looks if look.other_size]
+    whole = any(look.sighting and not look.part for look in looks)
+    if sizes and (blind or not whole):
         columns, rows = max(set(sizes), key=sizes.count)
         raise UserError(
             f"{target.name} was asked for; {len(sizes)} images show a board of {columns}x{rows} instead: "
             f"give that size (inner corners, not squares), e.g. --target {target.kind}:{columns}x{rows}:..."
         )
+    if not blind:
+        return
     who = " and ".join(camera.modality.value for camera in blind)
     seen = ", ".join(f"{camera.modality.value} {camera.verdict()}" for camera in cameras)
-    if len(blind) == 1:
+    in_part = [look.part for camera in blind for look in camera.looks.values() if look.part]
+    if in_part:
+        remedy = f"{len(in_part)} images show only a part of a board: {WHOLE}"
+    elif len(blind) == 1:
         remedy = f"it has too little contrast for the {who} camera: heat or light it as calibration/README.md shows"
     else:
-        remedy = "check kind and size of the target"
+        remedy = "check kind and size of the target" + ("" if target.has_markers else f"; {WHOLE}")
     raise UserError(f"no {who} image shows the {target.name} ({seen}); {remedy}; pictures in {out / 'overlays'}")

@@ -1,4 +1,4 @@
-"""Found: what one search left, before it becomes a Sighting; perhaps a board of another size."""
+"""Found: what one search left, before it becomes a Sighting; perhaps another board, or too little of the asked one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from streamfuse.calibrate.views import Indices
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Points as in `Sighting`; `other_size`: columns and rows of a board that is not the asked one (no points then)."""
+    """Points as in `Sighting`. `other_size`: columns and rows of a whole board that is not the asked one (no points
+    then). `part`: columns and rows of all that is seen of a board, without points where their place on it stays open.
+    """
 
     indices: Indices
     pixels: Floats
     quality: Floats
     other_size: tuple[int, int] | None = None
+    part: tuple[int, int] | None = None
 
     @classmethod
-    def of_another_size(cls, columns: int, rows: int) -> Found:
-        return cls(np.empty(0, np.intp), np.empty((0, 2)), np.empty(0), other_size=(columns, rows))
+    def without_points(cls, other_size: tuple[int, int] | None = None, part: tuple[int, int] | None = None) -> Found:
+        return cls(np.empty(0, np.intp), np.empty((0, 2)), np.empty(0), other_size, part)
 
 
 def sampled(values: Scalars, at: Floats) -> Floats:

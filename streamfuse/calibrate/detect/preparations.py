@@ -21,8 +21,9 @@ WINDOWS = (1 / 20, 1 / 40, 1 / 80, 1 / 10)
 FURTHER_WINDOWS = (1 / 40,)
 """Standard deviations of the windows of local tone mapping, as shares of the image's shorter side: at the first size
 that is tried, and at the others."""
-SMALL, LARGE = 400, 1400
-"""Shorter sides below which images are enlarged first, and above which they are searched at half size first."""
+SMALL, MEDIUM, LARGE = 400, 700, 1400
+"""Shorter sides below which images are enlarged first, from which they are not enlarged at all (that helps with squares
+below 5 pixels only, and costs most of the time where no target is), and above which half the size is searched first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +58,9 @@ def _scales(shorter: int) -> tuple[float, ...]:
         return 3.0, 2.0, 4.0
     if shorter < SMALL:
         return 2.0, 1.0, 3.0
-    return (0.5, 1.0) if shorter > LARGE else (1.0, 2.0)
+    if shorter < MEDIUM:
+        return 1.0, 2.0
+    return (0.5, 1.0) if shorter > LARGE else (1.0,)
 
 
 def resized(values: Scalars, scale: float) -> Scalars:

@@ -1,4 +1,4 @@
-"""Corners of a checkerboard: where exactly, how sharp, and whether the board goes on beyond the asked size.
+"""Corners of a checkerboard: where exactly, how sharp, and what lies beyond the outermost ones.
 
 A corner's neighbourhood, rectified by the board's homography, must look like four squares of alternating brightness.
 """
@@ -6,10 +6,11 @@ A corner's neighbourhood, rectified by the board's homography, must look like fo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamfuse.calibrate.detect.edges import Lines, crossings, edge_points, fit_lines
 from streamfuse.calibrate.detect.found import sampled
@@ -30,6 +31,13 @@ NARROWEST_PX = 2.5
 """Half width of an edge's search, at least."""
 T_JUNCTION = 0.87
 """Saddle share above which a point is a true corner; where squares meet a plain border it is 0.71."""
+T_EDGE = 0.25
+"""Saddle share above which it may be the board's edge, with half the usual contrast: 0.3 to 0.7 on real boards."""
+ALTERNATE = 0.7
+"""Share of a line's points that must look alike to say what it is."""
+Side = Literal["corners", "cut", "edge", "image", "unknown"]
+"""What lies beyond one side of a grid: further corners, further ones that the image's border cuts off in part, the
+board's edge, the image's border, or none of these."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,9 +95,7 @@ def looks(values: Scalars, grid: Floats, cells: Floats) -> Looks:
 
     Inside, the neighbourhood is centred on the measured corner; outside, where the homography puts it.
     """
-    rows, columns = grid.shape[:2]
-    plane = np.array([(c, r) for r in range(rows) for c in range(columns)], np.float64)
-    homography = fit_homography(plane, grid.reshape(-1, 2))
+    homography = fit_homography(cells_of(grid), grid.reshape(-1, 2))
     steps = (np.arange(SAMPLES) + 0.5) / SAMPLES * 2 * REACH - REACH
     offsets = np.stack(np.meshgrid(steps, steps), axis=-1)
     at = mapped(homography, cells[:, None, None] + offsets)
@@ -104,15 +110,19 @@ def looks(values: Scalars, grid: Floats, cells: Floats) -> Looks:
     return Looks(saddle=saddle / whole, contrast=np.abs(saddle))
 
 
-def goes_on(values: Scalars, grid: Floats) -> tuple[int, int]:
-    """How many further columns and rows of true corners lie beyond the grid: (0, 0) for a board of the right size."""
+def sides(values: Scalars, grid: Floats) -> list[Side]:
+    """What lies one square beyond the grid: left, right, above its first row, below its last."""
     rows, columns = grid.shape[:2]
-    every = np.array([(c, r) for r in range(rows) for c in range(columns)], np.float64)
-    usual = float(np.median(looks(values, grid, every).contrast))
-    return (
-        sum(_line_is_corners(values, grid, [(c, r) for r in range(rows)], usual) for c in (-1, columns)),
-        sum(_line_is_corners(values, grid, [(c, r) for c in range(columns)], usual) for r in (-1, rows)),
-    )
+    usual = float(np.nanmedian(looks(values, grid, cells_of(grid)).contrast))
+    lines = [[(c, r) for r in range(rows)] for c in (-1, columns)]
+    lines += [[(c, r) for c in range(columns)] for r in (-1, rows)]
+    return [_side(looks(values, grid, np.array(line, np.float64)), usual) for line in lines]
+
+
+def cells_of(grid: Floats) -> Floats:
+    """Column and row of every corner of a grid (N 2)."""
+    rows, columns = grid.shape[:2]
+    return np.array([(c, r) for r in range(rows) for c in range(columns)], np.float64)
 
 
 def _smoothed(values: Scalars, spacing: float) -> Scalars:
@@ -120,15 +130,21 @@ def _smoothed(values: Scalars, spacing: float) -> Scalars:
     return cast(Scalars, cv2.GaussianBlur(values, (0, 0), sigma)) if sigma > 0.5 else values
 
 
-def _line_is_corners(values: Scalars, grid: Floats, cells: list[tuple[int, int]], usual: float) -> bool:
-    seen = looks(values, grid, np.array(cells, np.float64))
-    inside = np.isfinite(seen.saddle)
-    if inside.sum() < max(2, 0.5 * len(cells)):
-        return False
-    signs = np.sign(seen.saddle) * (-1.0) ** np.arange(len(cells))
-    corner = (np.abs(seen.saddle) > T_JUNCTION) & (seen.contrast > 0.4 * usual)
-    agree = max(float((corner & (signs > 0))[inside].mean()), float((corner & (signs < 0))[inside].mean()))
-    return agree > 0.7
+def _side(line: Looks, usual: float) -> Side:
+    inside = np.isfinite(line.saddle)
+    if inside.sum() >= max(2, 0.5 * len(inside)):
+        contrast = line.contrast / usual
+        if _alternate(line, (np.abs(line.saddle) > T_JUNCTION) & (contrast > 0.4)) > ALTERNATE:
+            return "corners" if inside.all() else "cut"
+        if _alternate(line, (np.abs(line.saddle) > T_EDGE) & (contrast > 0.25) & (contrast < 0.8)) > ALTERNATE:
+            return "edge"
+    return "unknown" if inside.all() else "image"
+
+
+def _alternate(line: Looks, good: NDArray[np.bool_]) -> float:
+    """Share of a line's points, of those in the image, that are `good` and bright and dark in turn."""
+    signs = np.sign(line.saddle) * (-1.0) ** np.arange(len(line.saddle))
+    return max(float((good & (signs == sign))[np.isfinite(signs)].mean()) for sign in (1, -1))
 
 
 def _shift(grid: Floats, cells: Floats, homography: Floats) -> Floats:
