@@ -105,6 +105,7 @@ def fuse(
     rig: Annotated[Path | None, typer.Option(help="Rig file; without one the images count as registered.")] = None,
     tone: Annotated[Tone, typer.Option(help="Thermal tone mapping; auto: 8 bit as it is, 16 bit plateau.")] = Tone.auto,
     sequence: Annotated[bool | None, typer.Option(help="Smooth the tone over time (default: for videos).")] = None,
+    flow: Annotated[bool, typer.Option("--flow", help="Take out parallax pixel by pixel; needs a full rig.")] = False,
     as_json: Json = False,
 ) -> None:
     """Fuse recorded pairs offline: every pair, deterministic, one PNG per pair under the pair's name."""
@@ -112,7 +113,7 @@ def fuse(
 
     with stopping() as stop:
         told = fuse_files(
-            thermal, visible, out, model=model, rig=rig, tone=tone.value, sequence=sequence, stop=stop, console=console
+            thermal, visible, out, model, rig, tone=tone.value, sequence=sequence, flow=flow, stop=stop, console=console
         )
     finish(told, as_json)
 
