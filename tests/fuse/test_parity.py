@@ -233,7 +233,7 @@ def test_memory_stays_where_it_is(name: str, tmp_path) -> None:
     [*((name, "average") for name in ("eager", *VARIANTS)), ("openvino-bf16", "streamfuse-s")],
 )
 def test_memory_stays_where_it_is_over_ten_thousand_frames(name: str, model: str, tmp_path) -> None:
-    """`pytest -rP` shows by how much it grew."""
+    """`pytest -s` shows by how much it grew."""
     if name != "eager":
         skipped_where_it_lacks(VARIANTS[name])
     opened = EagerEngine(build(model)) if name == "eager" else VARIANTS[name].open(build(model), tmp_path)
