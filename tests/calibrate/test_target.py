@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-import cv2
 import numpy as np
 import pytest
+from printed import PX_PER_MM, rendered
 
 from streamfuse.calibrate.detect import detect
-from streamfuse.calibrate.printing import Circle, Page, Rectangle, lay_out, spelled, to_pdf, to_svg, write_page
+from streamfuse.calibrate.printing import Circle, lay_out, spelled, to_pdf, to_svg, write_page
 from streamfuse.calibrate.target import Target, parse_target
 from streamfuse.calibrate.target_file import read_target, write_target
 from streamfuse.errors import UserError
@@ -21,23 +21,6 @@ TARGETS = [
     "aprilgrid:4x3:39:30",
     "aruco:4x3:40:30:DICT_ARUCO_ORIGINAL:1",
 ]
-PX_PER_MM = 3
-
-
-def rendered(page: Page, dots: float = PX_PER_MM) -> np.ndarray:
-    """The page as an 8-bit image, drawn 4 times finer than `dots` per mm and averaged; a place of x mm is pixel
-    x * dots - 0.5."""
-    fine = 4 * dots
-    image = np.full([round(length * fine) for length in page.size[::-1]], 255, np.uint8)
-    for shape in page.shapes:
-        if isinstance(shape, Rectangle):
-            left, right = round(shape.x * fine), round((shape.x + shape.width) * fine)
-            top, bottom = round(shape.y * fine), round((shape.y + shape.height) * fine)
-            image[top:bottom, left:right] = 0
-        elif isinstance(shape, Circle):
-            centre = (round((shape.x * fine - 0.5) * 256), round((shape.y * fine - 0.5) * 256))
-            cv2.circle(image, centre, round(shape.radius * fine * 256), 0, -1, shift=8)
-    return cv2.resize(image, None, fx=1 / 4, fy=1 / 4, interpolation=cv2.INTER_AREA)
 
 
 @pytest.mark.parametrize("text", TARGETS)

@@ -25,6 +25,8 @@ ROUND = 0.6
 """Median share of brightness explained by distance from the centre, below which there are no circles."""
 RADIUS = 0.66
 """Radius of the examined disc in spacings; the nearest neighbour's centre is at 1.41."""
+MOST_BLOBS = 600
+"""Above it is noise, in which OpenCV's search for a grid takes seconds."""
 CELLS = 17
 RINGS = 6
 
@@ -42,6 +44,8 @@ def _searches(image: Bytes, shape: tuple[int, int]) -> Iterator[Floats]:
     detector = cv2.SimpleBlobDetector.create(_blobs(min(image.shape)))
     flags = cv2.CALIB_CB_ASYMMETRIC_GRID | cv2.CALIB_CB_CLUSTERING
     for polarity in (image, np.subtract(255, image, dtype=np.uint8)):
+        if not shape[0] * shape[1] <= len(detector.detect(polarity)) <= MOST_BLOBS:
+            continue
         found, centres = cv2.findCirclesGrid(polarity, shape, flags=flags, blobDetector=detector)
         if found:
             yield cast(Floats, centres).reshape(-1, 2).astype(np.float64)

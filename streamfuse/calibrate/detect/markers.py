@@ -25,8 +25,12 @@ FEWEST_TAGS = 3
 OFF_PLANE = 0.2
 """Distance from the common plane, in sides of a tag, from which a tag was read wrongly."""
 STRAY = 0.08
+ODD, LEAST_ODD = 5, 0.05
+"""A point is left out that is this many times the median off the plane, and at least this share of a side."""
 ALIKE = 0.6
-"""Correlation with the ideal tag (or saddle share of a corner) below which a point is not kept."""
+"""Correlation with the ideal tag below which a point is not kept."""
+SADDLE = 0.75
+"""Saddle share of a corner below which it is not kept; half covered it is 0.58 to 0.71."""
 
 
 def find(prepared: Prepared, values: Scalars, target: Target) -> Found | None:
@@ -118,9 +122,9 @@ def _saddle_points(values: Scalars, homography: Floats, _: Tags, target: Target)
     cells = plane / target.spacing_m
     seen = looks(values, grid, cells)
     share = np.nan_to_num(seen.saddle * (-1.0) ** cells.sum(axis=1))
-    strong = np.abs(share) > ALIKE
+    strong = np.abs(share) > SADDLE
     share *= np.sign(share[strong].sum()) if strong.any() else 1
-    kept = share > ALIKE
+    kept = share > SADDLE
     if kept.sum() < 6:
         return None
     pixels = grid.reshape(-1, 2)[kept]
@@ -128,7 +132,18 @@ def _saddle_points(values: Scalars, homography: Floats, _: Tags, target: Target)
 
 
 def _kept(indices: Indices, pixels: Floats, plane: Floats, quality: Floats, side: float) -> Found | None:
-    """Points that lie on a smooth surface; None where too few or too rough."""
+    """Points that lie on a smooth surface; None where too few or too rough.
+
+    The edge of a hand may stand for a corner that it covers: such a point is off by much more than the usual one.
+    """
+    homography = cast("Floats | None", cv2.findHomography(plane, pixels, cv2.LMEDS)[0])
+    if homography is None:
+        return None
+    off = np.linalg.norm(mapped(homography, plane) - pixels, axis=1)
+    sane = off < max(ODD * float(np.median(off)), LEAST_ODD * side)
+    indices, pixels, plane, quality = indices[sane], pixels[sane], plane[sane], quality[sane]
+    if len(pixels) < 6:
+        return None
     away = np.linalg.norm(strays(plane, pixels), axis=1)
     near = away < 3 * STRAY * side
     if near.sum() < 6 or not np.sqrt((away[near] ** 2).mean()) < STRAY * side:
