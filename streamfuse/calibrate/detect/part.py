@@ -19,10 +19,11 @@ def on_target(grid: Floats, sides: list[Side], target: Target) -> Indices | None
     `sides`: as `saddles.sides` tells them. Of the ways to turn the board onto itself, the one whose rows run most to
     the right, as in `order.upright`.
     """
-    numbers = np.arange(grid.shape[0] * grid.shape[1]).reshape(grid.shape[:2])
+    rows, columns = grid.shape[:2]
+    numbers: Indices = np.arange(rows * columns, dtype=np.intp).reshape(rows, columns)
     fits: dict[int, tuple[float, Indices]] = {}
     for quarter in range(4):
-        there = np.rot90(numbers, quarter)
+        there: Indices = np.rot90(numbers, quarter)
         indices = _indices(there.shape, sides, target)
         if indices is not None:
             point = np.empty(numbers.size, np.intp)
