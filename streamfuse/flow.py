@@ -86,15 +86,15 @@ class ParallaxFlow:
         """How alike the edges of both images run, for every step and cell: S h w, -1 to 1."""
         x, y, width, height = self._grid.crop
         visible = cv2.cvtColor(rgb[y : y + height, x : x + width], cv2.COLOR_RGB2GRAY)
-        visible = cv2.resize(visible, self._grid.size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        still = edge_field(visible, np.ones(visible.shape, np.bool_))
+        small = cv2.resize(visible, self._grid.size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        still = edge_field(small, np.ones_like(self._maps[0].valid))
         soft, energy, rows = _softened(thermal, self._maps[0]), _around(still, still), list[Plane]()
         for warp in self._maps:
-            on_grid = cv2.remap(
-                soft, warp.thermal_from_output[..., 0], warp.thermal_from_output[..., 1], cv2.INTER_LINEAR
-            )
-            moved = edge_field(on_grid, warp.valid)
-            rows.append(_around(still, moved) / (np.sqrt(energy * _around(moved, moved)) + np.float32(0.01)))
+            where = warp.thermal_from_output
+            on_grid = cv2.remap(soft, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            moved = edge_field(cast(Plane, on_grid), warp.valid)
+            together = np.sqrt(energy * _around(moved, moved)) + 0.01
+            rows.append((_around(still, moved) / together).astype(np.float32))
         return np.stack(rows)
 
     def _at(self, steps: Plane) -> WarpMap:
@@ -113,7 +113,7 @@ def edge_field(grey: Plane, seen: NDArray[np.bool_]) -> Plane:
     Twice, so that bright-to-dark and dark-to-bright are one; the product of two such vectors is 0 on average for edges
     that have nothing to do with each other. Edges near what is not `seen` (H W) do not count.
     """
-    soft = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    soft = cast(Plane, cv2.GaussianBlur(grey, (0, 0), 1.0))
     across, down = cv2.Scharr(soft, cv2.CV_32F, 1, 0), cv2.Scharr(soft, cv2.CV_32F, 0, 1)
     counts = cast(Plane, cv2.erode(seen.astype(np.float32), np.ones((7, 7), np.uint8), borderValue=1))
     strength = cv2.magnitude(across, down) * counts
@@ -144,7 +144,7 @@ def trusted_steps(correlation: Plane, steps: NDArray[np.int_]) -> Plane:
 
 def _around(one: Plane, other: Plane) -> Plane:
     """The product of two fields, H W 2 each, summed over the window around each cell: h w."""
-    product = (one * other).sum(axis=-1)
+    product = cast(Plane, (one * other).sum(axis=-1))
     height, width = product.shape
     cells = cv2.resize(product, (CELLS, max(1, round(CELLS * height / width))), interpolation=cv2.INTER_AREA)
     return cast(Plane, cv2.GaussianBlur(cells, (0, 0), WINDOW, borderType=cv2.BORDER_CONSTANT))

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from streamfuse.assemble import open_fusion
 from streamfuse.config import FuseConfig, RecordingConfig, RunConfig, ToneConfig
 from streamfuse.errors import UserError
 from streamfuse.flow import ParallaxFlow
 from streamfuse.frames import AlignedPair, FramePair, FusedFrame, Pixels, Reason, State, WarpMap
 from streamfuse.fuse import Engine, Fuser
+from streamfuse.fuse.process import prepare_process
 from streamfuse.live import progress_line
 from streamfuse.models import build, identity
 from streamfuse.pipeline import run
@@ -123,7 +125,10 @@ def fuse_files(
         fuse=FuseConfig(model=model, engine="eager"),  # the same bytes everywhere, and sizes may differ per pair
     )
     fuser = _flow_fuser(config, rig) if flow else None
-    fusion = (lambda _: fuser) if fuser else None
+
+    def fusion(asked: RunConfig) -> Fuser:
+        return fuser or open_fusion(asked)
+
     with progress_line(console) as watch:
         report = run(config, stop=stop, watch=watch, sink=functools.partial(FolderSink, out), fusion=fusion)
     told = {**report.as_dict(), "out": str(out)}
@@ -144,6 +149,7 @@ def _flow_fuser(config: RunConfig, rig: Path | None) -> FlowFuser:
             "--flow needs --rig with both lenses and their pose: without it nobody knows in which direction near "
             "objects are shifted, and flow in any direction made registered pairs worse (docs/registration.md)"
         )
+    prepare_process()
     from streamfuse.fuse.eager import EagerEngine
 
     tone = ToneMapper(config.tone.method, time_constant_s=config.tone.time_constant_s)
