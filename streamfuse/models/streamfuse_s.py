@@ -82,12 +82,22 @@ class StreamfuseS(nn.Module):
             self.lively[:, 0], self.lively[:, 1] = 1.7, -1.7
 
 
-class Balance(nn.Module):
-    """Which image is livelier: phases N 8 h w -> N 1 h w, from -1 (visible alone) over 0 to 1 (thermal alone).
+def balance(phases: Tensor) -> Tensor:
+    """Which image is livelier: phases N 8 h w -> N 1 h w, from -1 (visible alone) over 0 to 1 (thermal alone)."""
+    hot, seen = activity(phases[:, :4]), activity(phases[:, 4:])
+    return (hot - seen) / (hot + seen + QUIET)
 
-    How lively: the mean deviation of the pixels from their half-resolution pixel, in a window of 6 pixels; along the
-    image's border the window is cut, which makes QUIET count for more. Both deviations and both sums are convolutions
-    with fixed weights: on a CPU a third of the cost of means and pooling.
+
+def activity(phases: Tensor) -> Tensor:
+    """Mean deviation of the pixels from their half-resolution pixel, in a window of 6 pixels: N 4 h w -> N 1 h w."""
+    deviation = (phases - phases.mean(dim=1, keepdim=True)).abs().mean(dim=1, keepdim=True)
+    return F.avg_pool2d(deviation, 3, stride=1, padding=1, count_include_pad=False)
+
+
+class Balance(nn.Module):
+    """`balance` by two convolutions with fixed weights: on a CPU a third of the cost of means and pooling.
+
+    The same but along the border, where the window is cut and QUIET counts for more.
     """
 
     deviating: Tensor
@@ -95,16 +105,17 @@ class Balance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        apart = torch.eye(4) - 1 / 4
-        self.register_buffer("deviating", torch.block_diag(apart, apart)[:, :, None, None], persistent=False)
+        apart = (torch.eye(4) - 1 / 4)[:, :, None, None]
         difference_and_sum = torch.tensor([[1.0] * 4 + [-1.0] * 4, [1.0] * 8]) / 36
+        self.register_buffer("deviating", apart.repeat(2, 1, 1, 1), persistent=False)
         self.register_buffer("comparing", difference_and_sum[:, :, None, None].repeat(1, 1, 3, 3), persistent=False)
 
     def forward(self, phases: Tensor) -> Tensor:
-        deviations = F.conv2d(phases, self.deviating).abs()
+        deviations = F.conv2d(phases, self.deviating, groups=2).abs()
         # as rows: what convolutions leave interleaved by channel is parted once, not at every use
         compared = F.conv2d(deviations, self.comparing, padding=1).flatten(2)
-        return (compared[:, :1] / (compared[:, 1:] + QUIET)).unflatten(2, phases.shape[-2:])
+        livelier = compared[:, :1] / (compared[:, 1:] + QUIET)
+        return livelier.reshape(-1, 1, *phases.shape[-2:])
 
 
 class Context(nn.Module):

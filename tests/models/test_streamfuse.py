@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from streamfuse.models import build, untrained
 from streamfuse.models.streamfuse_q import bands
-from streamfuse.models.streamfuse_s import Balance, bilinear_phases
+from streamfuse.models.streamfuse_s import Balance, balance, bilinear_phases
 from streamfuse.models.weights import parameters, read_card
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "streamfuse" / "weights"
@@ -83,11 +83,18 @@ def test_before_training_it_takes_both_brightnesses_and_the_livelier_detail(name
 
 def test_balance_names_the_livelier_image() -> None:
     lively, quiet = F.pixel_unshuffle(scene(1), 2), F.pixel_unshuffle(flat(0.4), 2)
-    balance = Balance()
-    lively_first, quiet_first = balance(torch.cat((lively, quiet), dim=1)), balance(torch.cat((quiet, lively), dim=1))
-    assert lively_first.mean() > 0.1
-    assert torch.allclose(lively_first, -quiet_first, atol=1e-6)
-    assert balance(torch.cat((quiet, quiet), dim=1)).abs().max() < 1e-6
+    thermal_lives = balance(torch.cat((lively, quiet), dim=1))
+    assert thermal_lives.mean() > 0.1
+    assert torch.equal(thermal_lives, -balance(torch.cat((quiet, lively), dim=1)))
+    assert balance(torch.cat((quiet, quiet), dim=1)).abs().max() == 0
+
+
+def test_convolutions_balance_as_means_do() -> None:
+    phases = F.pixel_unshuffle(torch.cat((scene(1), scene(2)), dim=1), 2)
+    by_means, by_convolutions = balance(phases), Balance()(phases)
+    assert by_means.abs().max() > 0.4
+    assert (by_convolutions - by_means)[..., 1:-1, 1:-1].abs().max() < 1e-4
+    assert (by_convolutions - by_means).abs().max() < 0.5
 
 
 def test_bands_add_up_to_the_image() -> None:
