@@ -104,7 +104,12 @@ class Buffers:
 
 def rounded(values: Tensor) -> Tensor:
     """What graph.as_bytes does, without its detour over int32, which only PyTorch converts fast."""
-    return (values.clamp(0, 255) + 0.5).floor().to(torch.uint8)
+    return whole(values).to(torch.uint8)
+
+
+def whole(values: Tensor) -> Tensor:
+    """0..255 float -> the same as whole numbers: clipped, rounded half up."""
+    return (values.clamp(0, 255) + 0.5).floor()
 
 
 def exported(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:

@@ -27,7 +27,8 @@ from unittest.mock import patch
 
 import torch
 
-from streamfuse.fuse.planar import Buffers, PlanarGraph
+from streamfuse.fuse.planar import Buffers
+from streamfuse.fuse.tensorrt.torch_tensorrt import WholeNumbers
 from streamfuse.models import build
 
 LIBRARIES = {
@@ -90,7 +91,7 @@ def coverage(library: Any, model: str) -> str:
     """What torch-tensorrt says of the graph as our builder gives it: operators, those without a converter, engines."""
     inputs = tuple(torch.from_numpy(array) for array in Buffers.of(SIZE, SIZE).fusion.values())
     with torch.no_grad(), redirect_stdout(StringIO()) as said:
-        program = torch.export.export(PlanarGraph(build(model)).eval(), inputs)
+        program = torch.export.export(WholeNumbers(build(model)).eval(), inputs)
         library.dynamo.compile(program, inputs, dryrun=True, min_block_size=1)
     return "\n".join(line for line in said.getvalue().splitlines() if any(word in line for word in TELLING))
 

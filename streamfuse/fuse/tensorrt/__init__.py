@@ -161,7 +161,7 @@ def bound_work(runner: Runner, inputs: Inputs, streams: Streams) -> Work:
     """The engine between raw bytes and raw bytes; what it reads and writes in between belongs to the work."""
     counts = torch.zeros_like(inputs.counts, dtype=torch.int32)
     colour = torch.zeros_like(planes(inputs.rgb), memory_format=torch.contiguous_format)
-    fused = torch.zeros_like(colour)
+    fused = torch.zeros_like(colour, dtype=runner.output_type())
     geometry = inputs.geometry
     names: dict[str, Tensor] = {
         "counts": counts,
@@ -176,7 +176,7 @@ def bound_work(runner: Runner, inputs: Inputs, streams: Streams) -> Work:
         counts.copy_(widened(inputs.counts))
         colour.copy_(planes(inputs.rgb))
         bound.enqueue(streams.handle())
-        return interleaved(fused)
+        return interleaved(fused.to(torch.uint8))
 
     return work
 
@@ -185,7 +185,7 @@ def _check_opens(runner: Runner, sizes: tuple[Size, Size], device: str) -> None:
     """Refuse an engine of other names, sizes or types before anything is made for it."""
     buffers = Buffers.of(*sizes).fusion
     tensors = {name: torch.from_numpy(array).to(device) for name, array in buffers.items()}
-    runner.bound(tensors, torch.zeros_like(tensors["planes"]))
+    runner.bound(tensors, torch.zeros_like(tensors["planes"], dtype=runner.output_type()))
 
 
 def gpu_identity(device: str) -> str:

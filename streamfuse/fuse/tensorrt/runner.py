@@ -60,6 +60,15 @@ class Runner:
                 raise EngineError(f"TensorRT refuses the address of {name}: {last_error(self.messages)}")
         return Bound(context, tensors, self)
 
+    def output_type(self) -> torch.dtype:
+        """What the engine's only output is made of: builders differ. Raises EngineError for a type we do not use."""
+        name = self._output_name()
+        kind = self.engine.get_tensor_dtype(name)
+        for number, called in TYPES.items():
+            if kind == getattr(self.library.DataType, called):
+                return number
+        raise EngineError(f"the engine gives {name} as {kind}; here it is one of {', '.join(TYPES.values())}")
+
     def _output_name(self) -> str:
         """Whatever its builder called it."""
         modes = self.library.TensorIOMode

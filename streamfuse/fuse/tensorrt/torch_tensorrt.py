@@ -8,11 +8,19 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from streamfuse.errors import EngineError
 from streamfuse.fuse.device_graph import TYPES
-from streamfuse.fuse.planar import Buffers, PlanarGraph
+from streamfuse.fuse.planar import Buffers, PlanarGraph, whole
 from streamfuse.fuse.tensorrt.order import Order
+
+
+class WholeNumbers(PlanarGraph):
+    """PlanarGraph that ends in float32: torch-tensorrt (2.13) has no converter to uint8, and the runner casts."""
+
+    def forward(self, counts: Tensor, lut: Tensor, grid: Tensor, strength: Tensor, planes: Tensor) -> Tensor:
+        return whole(self.mix(counts, lut, grid, strength, planes))
 
 
 def load_torch_tensorrt() -> Any:
@@ -35,7 +43,7 @@ def build(library: Any, order: Order, device: str = "cuda") -> bytes:
         convert = library.dynamo.convert_exported_program_to_serialized_trt_engine  # missing in early versions
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            graph = PlanarGraph(deepcopy(order.network)).eval().to(device)  # the order's may be built another way yet
+            graph = WholeNumbers(deepcopy(order.network)).eval().to(device)  # the order's may be built another way yet
             program = torch.export.export(graph, tuple(inputs))
             content = convert(program, inputs=inputs, **options(convert, order.precision))
     except Exception as error:  # converters raise anything
