@@ -19,6 +19,7 @@ from streamfuse.correct_match import REACH, Plane, Planes, Region, find
 from streamfuse.correct_turn import find_turn, middle
 from streamfuse.errors import UserError
 from streamfuse.frames import OutputGrid, Pixels, WarpMap
+from streamfuse.warp import thermal_px_per_output_px
 
 Shift = NDArray[np.float64]
 """(x, y) in output pixels: by how much the thermal image lies too far right and down."""
@@ -126,8 +127,7 @@ def log_gradient(image: Pixels) -> Plane:
 def _thermal_sampling(warp: WarpMap) -> tuple[bool, NDArray[np.float32]]:
     """Whether to halve the thermal image first (it has far more pixels than the grid), and where to read it then."""
     coordinates = warp.thermal_from_output
-    across = np.abs(coordinates[:, 1:, 0] - coordinates[:, :-1, 0])[warp.valid[:, 1:]]
-    halved = across.size > 0 and float(np.median(across)) >= 1.5
+    halved = thermal_px_per_output_px(warp) >= 1.5
     return halved, (coordinates / 2 - 0.25).astype(np.float32) if halved else coordinates
 
 

@@ -12,7 +12,7 @@ Touches no frame and knows nothing of time; works on images of 320 columns. Leng
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -21,9 +21,16 @@ from numpy.typing import NDArray
 
 from streamfuse.correct import working_grid
 from streamfuse.errors import UserError
-from streamfuse.frames import OutputGrid, Pixels, WarpMap
+from streamfuse.frames import Pixels, WarpMap
 from streamfuse.rig import Rig
-from streamfuse.warp import build_warp, on_image, parallax_px_per_inverse_m, thermal_from_rgb
+from streamfuse.warp import (
+    build_warp,
+    on_image,
+    parallax_px_per_inverse_m,
+    rgb_pixels,
+    thermal_from_rgb,
+    thermal_px_per_output_px,
+)
 
 Plane = NDArray[np.float32]
 
@@ -102,9 +109,9 @@ class ParallaxFlow:
         warp = self._warp
         inverse_m = np.maximum(self._inverse_m + steps.astype(np.float64) * self._step, 0)
         with np.errstate(divide="ignore"):
-            thermal, usable = thermal_from_rgb(self._rig, _rgb_pixels(warp.grid), 1 / inverse_m)
+            thermal, usable = thermal_from_rgb(self._rig, rgb_pixels(warp.grid, 0, warp.grid.size[1]), 1 / inverse_m)
         stored, valid = on_image(thermal, usable, warp.thermal_size)
-        return WarpMap(stored, valid, warp.thermal_size, warp.grid, warp.calibration, warp.depth_m, warp.revision)
+        return replace(warp, thermal_from_output=stored, valid=valid)
 
 
 def edge_field(grey: Plane, seen: NDArray[np.bool_]) -> Plane:
@@ -152,14 +159,5 @@ def _around(one: Plane, other: Plane) -> Plane:
 
 def _softened(thermal: Pixels, warp: WarpMap) -> Plane:
     """Thermal as float32, blurred where the grid has fewer pixels than it."""
-    apart = np.diff(warp.thermal_from_output[..., 0].astype(np.float64), axis=1)[warp.valid[:, 1:]]
-    scale = float(np.median(apart)) if apart.size else 1.0
-    counts = thermal.astype(np.float32)
+    scale, counts = thermal_px_per_output_px(warp), thermal.astype(np.float32)
     return cast(Plane, cv2.GaussianBlur(counts, (0, 0), 0.4 * scale)) if scale > 1.2 else counts
-
-
-def _rgb_pixels(grid: OutputGrid) -> NDArray[np.float64]:
-    """RGB pixel of every output pixel: H W 2."""
-    (scale_x, _, left), (_, scale_y, above), _ = grid.rgb_from_output.tolist()
-    columns, rows = np.meshgrid(np.arange(grid.size[0]), np.arange(grid.size[1]))
-    return np.stack([scale_x * columns + left, scale_y * rows + above], axis=-1).astype(np.float64)

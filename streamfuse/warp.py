@@ -77,9 +77,24 @@ def build_warp(rig: Rig, grid: OutputGrid, depth_m: float | None, *, calibration
     rows_at_once = max(1, CHUNK_PIXELS // width)
     for top in range(0, height, rows_at_once):
         bottom = min(top + rows_at_once, height)
-        thermal_pixels, usable = thermal_from_rgb(rig, _rgb_pixels(grid, top, bottom), depth_m)
+        thermal_pixels, usable = thermal_from_rgb(rig, rgb_pixels(grid, top, bottom), depth_m)
         coordinates[top:bottom], valid[top:bottom] = on_image(thermal_pixels, usable, rig.thermal_size)
     return WarpMap(coordinates, valid, rig.thermal_size, grid, calibration, depth_m, revision)
+
+
+def rgb_pixels(grid: OutputGrid, top: int, bottom: int) -> Floats:
+    """RGB pixel of every output pixel in some rows: (bottom - top, width, 2)."""
+    (scale_x, _, left), (_, scale_y, above), _ = grid.rgb_from_output.tolist()
+    pixels = np.empty((bottom - top, grid.size[0], 2), dtype=np.float64)
+    pixels[..., 0] = scale_x * np.arange(grid.size[0]) + left
+    pixels[..., 1] = (scale_y * np.arange(top, bottom) + above)[:, None]
+    return pixels
+
+
+def thermal_px_per_output_px(warp: WarpMap) -> float:
+    """From one output pixel to the next, in thermal pixels: the median where thermal is seen; 1 where it nowhere is."""
+    across = np.abs(np.diff(warp.thermal_from_output[..., 0].astype(np.float64), axis=1))[warp.valid[:, 1:]]
+    return float(np.median(across)) if across.size else 1.0
 
 
 def _through_homography(rig: Rig, pixels: Floats) -> tuple[Floats, Bools]:
@@ -95,15 +110,6 @@ def _through_homography(rig: Rig, pixels: Floats) -> tuple[Floats, Bools]:
 
 def _homogeneous(points: Floats) -> Floats:
     return np.concatenate([points, np.ones_like(points[..., :1])], axis=-1)
-
-
-def _rgb_pixels(grid: OutputGrid, top: int, bottom: int) -> Floats:
-    """RGB pixel of every output pixel in some rows: (bottom - top, width, 2)."""
-    (scale_x, _, left), (_, scale_y, above), _ = grid.rgb_from_output.tolist()
-    pixels = np.empty((bottom - top, grid.size[0], 2), dtype=np.float64)
-    pixels[..., 0] = scale_x * np.arange(grid.size[0]) + left
-    pixels[..., 1] = (scale_y * np.arange(top, bottom) + above)[:, None]
-    return pixels
 
 
 def on_image(pixels: Floats, usable: Bools, size: Size) -> tuple[NDArray[np.float32], Bools]:

@@ -23,6 +23,7 @@ from streamfuse.errors import UserError
 from streamfuse.frames import Alignment, Pixels, Size
 from streamfuse.register import Registrar
 from streamfuse.rig import Rig
+from streamfuse.warp import thermal_px_per_output_px
 
 START_S = 40.0
 """By then the reference stands, of roll and zoom too."""
@@ -137,10 +138,8 @@ def _size(image: Pixels) -> Size:
 
 def _in_thermal(registrar: Registrar, pivot: tuple[float, float]) -> tuple[float, tuple[float, float]]:
     """Thermal pixels for one output pixel, in the middle of what both cameras see, and where it shows the pivot."""
-    coordinates, valid = registrar.warp.thermal_from_output, registrar.warp.valid
-    across = np.diff(coordinates[..., 0].astype(np.float64), axis=1)
-    x, y = coordinates[round(pivot[1]), round(pivot[0])].tolist()
-    return float(np.median(across[valid[:, 1:]])), (x, y)
+    x, y = registrar.warp.thermal_from_output[round(pivot[1]), round(pivot[0])].tolist()
+    return thermal_px_per_output_px(registrar.warp), (x, y)
 
 
 def displaced(image: Pixels, by: Geometry, scale: float, pivot: tuple[float, float]) -> Pixels:
