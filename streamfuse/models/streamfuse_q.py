@@ -49,7 +49,7 @@ class StreamfuseQ(nn.Module):
         height, width = thermal.shape[-2:]
         images = F.pad(torch.cat((thermal, visible), dim=1), (0, -width % STEP, 0, -height % STEP), mode="replicate")
         phases = F.pixel_unshuffle(images, 2)
-        livelier = balance(phases)  # not by convolutions: no faster here, and in bf16 it cost up to 13 levels of 1
+        livelier = balance(phases)  # Balance saves nothing here and costs accuracy in bf16 (docs/engines.md)
         said = F.pixel_shuffle(self.head(self.seen(phases, livelier)) + self.lively * livelier, 2)
         gains = self.most * torch.sigmoid(said[:, :-1])
         taken = (gains * bands(images)).sum(dim=1, keepdim=True) + MOST_OFFSET * torch.tanh(said[:, -1:])

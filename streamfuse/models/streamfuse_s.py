@@ -60,6 +60,7 @@ class StreamfuseS(nn.Module):
         thermal, visible = phases[:, :4], phases[:, 4:]
         livelier = self.balance(phases)
         seen = self.stem(torch.cat((phases, livelier), dim=1))
+        # as rows: what convolutions leave interleaved by channel is parted once, not at every use
         said = self.head(self.body(seen + self.context(seen))).flatten(2) + self.lively * livelier.flatten(2)
         gains, weights = MOST_GAIN * torch.sigmoid(said[:, GAINS]), MOST_WEIGHT * torch.sigmoid(said[:, WEIGHTS])
         excess = weights - gains
@@ -112,7 +113,7 @@ class Balance(nn.Module):
 
     def forward(self, phases: Tensor) -> Tensor:
         deviations = F.conv2d(phases, self.deviating, groups=2).abs()
-        # as rows: what convolutions leave interleaved by channel is parted once, not at every use
+        # as rows, for the same reason as in StreamfuseS.change
         compared = F.conv2d(deviations, self.comparing, padding=1).flatten(2)
         livelier = compared[:, :1] / (compared[:, 1:] + QUIET)
         return livelier.reshape(-1, 1, *phases.shape[-2:])
