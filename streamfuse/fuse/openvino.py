@@ -119,7 +119,7 @@ class OpenVinoEngine:
         return request
 
     def _model(self, module: nn.Module, inputs: Inputs) -> Any:
-        model = converted(self._openvino, module, inputs)
+        model = converted(module, inputs)
         if self._precision != "int8" or module is not self._fusing:
             return model
         from streamfuse.fuse.examples import synthetic_examples
@@ -184,10 +184,20 @@ def executed_precision(compiled: Any) -> str:
     return next((name for kind, name in NAMES.items() if kind in kinds), "fp32")
 
 
-def converted(openvino: Any, module: nn.Module, inputs: Inputs) -> Any:
-    """The module as OpenVINO has it, for these sizes and no others."""
+def converted(module: nn.Module, inputs: Inputs) -> Any:
+    """The module as OpenVINO has it, for these sizes and no others.
+
+    By OpenVINO's reader of PyTorch graphs itself: `convert_model` around it turns off every warning in the process
+    while it runs, and where it fails for good. Raises EngineError where OpenVINO is missing.
+    """
+    load_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    reader: Any = FrontEndManager().load_by_framework("pytorch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch and OpenVINO about each other
-        model = openvino.convert_model(exported(module, inputs))
+        decoder: Any = TorchFXPythonDecoder.from_exported_program(exported(module, inputs))
+        model = reader.convert(reader.load(decoder))
     model.reshape({index: list(array.shape) for index, array in enumerate(inputs.values())})
     return model

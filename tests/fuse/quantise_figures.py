@@ -51,7 +51,7 @@ class Judge:
         with torch.inference_mode():
             outputs = [eager(*map(torch.from_numpy, one.values())).numpy() for one in self.inputs]
         self.exact = [output[0].transpose(1, 2, 0) for output in outputs]
-        self.graph = converted(load_openvino(), eager, self.inputs[0])
+        self.graph = converted(eager, self.inputs[0])
 
     def judge(self, name: str, graph: Any, precision: str) -> None:
         compiled = load_openvino().Core().compile_model(graph, "CPU", settings(1, precision))

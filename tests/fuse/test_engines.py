@@ -108,7 +108,7 @@ def test_before_rounding_a_compiled_fp32_graph_is_the_reference_within_1e_4(mode
     buffers.set_thermal(thermal)
     buffers.set_curve(curve)
     buffers.set_rgb(rgb)
-    graph = converted(library, Unrounded(build(model)).eval(), buffers.fusion)
+    graph = converted(Unrounded(build(model)).eval(), buffers.fusion)
     compiled = library.Core().compile_model(graph, "CPU", settings(1, "fp32"))
     mixed = compiled(list(buffers.fusion.values()))[0][0].transpose(1, 2, 0)
     wanted = reference.mix(thermal, curve, rgb, geometry, model)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fusion_scenes import rgb_frame, thermal_frame, warp
 
 from streamfuse.fuse import openvino
@@ -27,7 +28,7 @@ def compiling(monkeypatch) -> list[str]:
     """What was compiled, in order."""
     seen: list[str] = []
     real = openvino.converted
-    monkeypatch.setattr(openvino, "converted", lambda *a: seen.append(type(a[1]).__name__) or real(*a))
+    monkeypatch.setattr(openvino, "converted", lambda *a: seen.append(type(a[0]).__name__) or real(*a))
     return seen
 
 
@@ -169,3 +170,18 @@ def test_nothing_is_reported_to_the_makers_of_openvino() -> None:
         "import openvino.tools.ovc; sys.exit(sys.modules.get('openvino_telemetry') is not None)"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False).returncode == 0
+
+
+class Unsupported(torch.nn.Module):
+    """Nothing that OpenVINO can read."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.svdvals(image)
+
+
+def test_a_graph_that_cannot_be_read_does_not_silence_the_log(caplog) -> None:
+    inputs = {"image": np.zeros((4, 4), np.float32)}
+    with pytest.raises(Exception, match="svd"):
+        openvino.converted(Unsupported(), inputs)
+    logging.getLogger("streamfuse").warning("still heard")
+    assert "still heard" in caplog.text

@@ -16,7 +16,7 @@ from torch import nn
 
 from streamfuse.errors import EngineError, UserError
 from streamfuse.fuse.examples import recorded_examples, synthetic_examples
-from streamfuse.fuse.openvino import OpenVinoEngine, converted, load_openvino
+from streamfuse.fuse.openvino import OpenVinoEngine, converted
 from streamfuse.fuse.planar import Buffers, PlanarGraph
 from streamfuse.models import build, untrained
 from streamfuse.thermal import ToneMapper
@@ -77,7 +77,7 @@ def test_the_last_ones_and_what_speaks_for_the_whole_image_stay(model: str, outp
     """By the channels that they make: what enlarges, the whole image; the head, what is added on the way into it."""
     from streamfuse.fuse.quantise import convolutions, kept
 
-    graph = converted(load_openvino(), PlanarGraph(build(model)).eval(), Buffers.of(SIZE, SIZE).fusion)
+    graph = converted(PlanarGraph(build(model)).eval(), Buffers.of(SIZE, SIZE).fusion)
     made = {node.get_friendly_name(): node.get_output_shape(0)[1] for node in convolutions(graph)}
     assert sorted(made[name] for name in kept(graph)) == outputs
 

@@ -297,7 +297,7 @@ def test_before_rounding_onnx_runtime_and_openvino_are_within_1e_4(model: str, t
     path = tmp_path / "unrounded.onnx"
     onnx_export.export_onnx(network(model), thermal_size=(64, 48), output_size=(80, 64), path=path, dynamic=True)
     library = load_openvino()
-    compiled = library.Core().compile_model(converted(library, graph, buffers.fusion), "CPU", settings(1, "fp32"))
+    compiled = library.Core().compile_model(converted(graph, buffers.fusion), "CPU", settings(1, "fp32"))
     for mixed in (
         runtime.InferenceSession(str(path)).run(None, dict(buffers.fusion))[0],
         compiled(list(buffers.fusion.values()))[0],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from streamfuse.fuse.openvino import converted, settings
 from streamfuse.models import build, untrained
 from streamfuse.models.streamfuse_q import bands
 from streamfuse.models.streamfuse_s import Balance, balance, bilinear_phases
@@ -201,9 +202,9 @@ def test_torch_exports_it(model, size) -> None:
 def test_openvino_runs_it_as_it_is(model) -> None:
     openvino = pytest.importorskip("openvino")
     images = [scene(1), scene(2)]
-    converted = openvino.convert_model(model, example_input=tuple(images), input=[[1, 1, HEIGHT, WIDTH]] * 2)
-    compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    fused = compiled([image.numpy() for image in images])[0]
+    inputs = {"thermal": images[0].numpy(), "visible": images[1].numpy()}
+    compiled = openvino.Core().compile_model(converted(model, inputs), "CPU", settings(1, "fp32"))
+    fused = compiled(list(inputs.values()))[0]
     assert np.abs(fused - run(model, *images).numpy()).max() < 1e-4
 
 
