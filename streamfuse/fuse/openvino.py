@@ -194,10 +194,11 @@ def converted(module: nn.Module, inputs: Inputs) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
-    reader: Any = FrontEndManager().load_by_framework("pytorch")
+    manager: Any = FrontEndManager()
+    reader: Any = manager.load_by_framework("pytorch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch and OpenVINO about each other
         decoder: Any = TorchFXPythonDecoder.from_exported_program(exported(module, inputs))
-        model = reader.convert(reader.load(decoder))
+        model: Any = reader.convert(reader.load(decoder))
     model.reshape({index: list(array.shape) for index, array in enumerate(inputs.values())})
     return model
