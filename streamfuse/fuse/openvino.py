@@ -10,8 +10,10 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 CPU_IDENTITY = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
 HINTS = {"bf16": "bf16", "fp32": "f32"}
 NAMES = {"bf16": "bf16", "f16": "fp16"}
+_CONVERTING = threading.Lock()
+"""Two at once would each restore what the other one found."""
 
 
 class OpenVinoEngine:
@@ -185,20 +189,27 @@ def executed_precision(compiled: Any) -> str:
 
 
 def converted(module: nn.Module, inputs: Inputs) -> Any:
-    """The module as OpenVINO has it, for these sizes and no others.
-
-    By OpenVINO's reader of PyTorch graphs itself: `convert_model` around it turns off every warning in the process
-    while it runs, and where it fails for good. Raises EngineError where OpenVINO is missing.
-    """
-    load_openvino()
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
-
-    manager: Any = FrontEndManager()
-    reader: Any = manager.load_by_framework("pytorch")
-    with warnings.catch_warnings():
+    """The module as OpenVINO has it, for these sizes and no others. Raises EngineError where OpenVINO is missing."""
+    openvino = load_openvino()
+    with _CONVERTING, _log_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch and OpenVINO about each other
-        decoder: Any = TorchFXPythonDecoder.from_exported_program(exported(module, inputs))
-        model: Any = reader.convert(reader.load(decoder))
+        model = openvino.convert_model(exported(module, inputs))
     model.reshape({index: list(array.shape) for index, array in enumerate(inputs.values())})
     return model
+
+
+@contextmanager
+def _log_kept() -> Generator[None]:
+    """OpenVINO's converter lets the whole process log nothing below ERROR while it runs, and where it fails ever after.
+
+    Ours is heard all the while, everybody else's again in the end.
+    """
+    root, ours = logging.getLogger(), logging.getLogger("streamfuse")
+    level, filters, handlers, own = root.level, list(root.filters), list(root.handlers), ours.level
+    ours.setLevel(ours.getEffectiveLevel())
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
+        ours.setLevel(own)

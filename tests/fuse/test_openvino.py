@@ -13,6 +13,7 @@ import pytest
 import torch
 from fusion_scenes import rgb_frame, thermal_frame, warp
 
+from streamfuse.errors import EngineError
 from streamfuse.fuse import openvino
 from streamfuse.fuse.openvino import OpenVinoEngine
 from streamfuse.models import build, untrained
@@ -21,6 +22,7 @@ from streamfuse.thermal import ToneMapper
 THERMAL, RGB = thermal_frame((31, 23)).pixels, rgb_frame((45, 37)).pixels
 CURVE = ToneMapper().update(THERMAL, 0)
 GEOMETRY = warp((31, 23), (45, 37))
+PLANE = np.zeros((1, 1, 32, 32), np.float32)
 
 
 @pytest.fixture
@@ -180,8 +182,21 @@ class Unsupported(torch.nn.Module):
 
 
 def test_a_graph_that_cannot_be_read_does_not_silence_the_log(caplog) -> None:
-    inputs = {"image": np.zeros((4, 4), np.float32)}
     with pytest.raises(Exception, match="svd"):
-        openvino.converted(Unsupported(), inputs)
-    logging.getLogger("streamfuse").warning("still heard")
-    assert "still heard" in caplog.text
+        openvino.converted(Unsupported(), {"image": PLANE})
+    logging.getLogger("streamfuse").warning("ours")
+    logging.getLogger("another").warning("and theirs")
+    assert "ours" in caplog.text
+    assert "and theirs" in caplog.text
+
+
+def test_what_we_say_while_a_graph_is_read_is_heard(monkeypatch, caplog) -> None:
+    def silencing(_: object) -> None:
+        logging.getLogger().setLevel(logging.ERROR)  # as the real one does
+        logging.getLogger("streamfuse.fuse").warning("meanwhile")
+        raise EngineError("enough")
+
+    monkeypatch.setattr(openvino.load_openvino(), "convert_model", silencing)
+    with pytest.raises(EngineError, match="enough"):
+        openvino.converted(build("average"), {"thermal": PLANE, "visible": PLANE})
+    assert "meanwhile" in caplog.text
