@@ -124,6 +124,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for weights, log, samples and checkpoint.")] = Path("out/train"),
     data: Data = None,
     model: Annotated[str | None, typer.Option(help="Another network than the file's, e.g. res2fusion.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Weights to go on from: a file, or a model that ships, e.g. streamfuse-s.")
+    ] = None,
     loss: Annotated[Path | None, typer.Option(help="Another loss, e.g. configs/losses/magnitude.yaml.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps.")] = None,
@@ -135,7 +138,7 @@ def train(
     from streamfuse.training.settings import changed, load_training
     from streamfuse.training.train import train as run_training
 
-    settings = changed(load_training(config), model=model, loss=loss, seed=seed, steps=steps, data=data)
+    settings = changed(load_training(config), model=model, start=start, loss=loss, seed=seed, steps=steps, data=data)
     with stopping() as stop:
         told = run_training(settings, out, resume=resume, stop=stop, console=console)
     if told:  # under torchrun only the first process has something to say

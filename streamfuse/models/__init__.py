@@ -66,12 +66,12 @@ def build(name: str) -> nn.Module:
     """
     plain, rule = split(name)
     if plain.endswith(WEIGHTS):
-        return _trained(Path(plain).expanduser(), rule)
+        return _trained(weights_of(name), rule)
     network = untrained(name)
     if any(True for _ in network.parameters()):
         from streamfuse.models.weights import load_weights
 
-        load_weights(network, plain, _shipped_weights(plain))
+        load_weights(network, plain, weights_of(name))
     return network.eval().requires_grad_(False)
 
 
@@ -86,6 +86,12 @@ def untrained(name: str) -> nn.Module:
         raise UserError(f"model {plain!r} has no fusion rule {rule!r}; {rules}")
     construct = getattr(importlib.import_module(f"{__name__}.{entry.module}"), entry.constructor)
     return construct(rule) if rule else construct()
+
+
+def weights_of(name: str) -> Path:
+    """The file of this model's weights: the path itself, or the one that ships. Raises UserError where none does."""
+    plain = split(name)[0]
+    return Path(plain).expanduser() if plain.endswith(WEIGHTS) else _shipped_weights(plain)
 
 
 def identity(name: str) -> str:
@@ -120,6 +126,8 @@ def _ruled(model: str, rule: str) -> str:
 
 
 def _shipped_weights(name: str) -> Path:
+    if name not in TABLE:
+        raise UserError(f"model {name!r} is unknown{_nearest(name)}; the models are: {', '.join(MODELS)}")
     try:
         return shipped_path(f"weights/{name}{WEIGHTS}")
     except UserError as error:

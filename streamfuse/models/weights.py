@@ -36,6 +36,7 @@ class IdentityCard(BaseModel):
     model: str
     parameters: int
     sha256: str = ""  # of the weights file
+    start: str = ""  # the weights that it was trained on from, and how they were trained; "" = from scratch
     loss_name: str = ""
     loss: dict[str, float] = {}  # weight of every term
     data: tuple[DataSet, ...] = ()

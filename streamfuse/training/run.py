@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from streamfuse.errors import UserError
-from streamfuse.models import split, untrained
-from streamfuse.models.weights import DataSet, IdentityCard
+from streamfuse.models import split, untrained, weights_of
+from streamfuse.models.weights import DataSet, IdentityCard, load_weights, read_card
 from streamfuse.training.checkpoint import Progress
 from streamfuse.training.crops import Ahead, Batch, Crops
 from streamfuse.training.distributed import World
@@ -96,6 +96,7 @@ class Run:
         return IdentityCard(
             model=split(self.config.model)[0],
             parameters=0,
+            start=_origin(self.config.start) if self.config.start else "",
             loss_name=type(self.loss).__name__,
             loss=self.config.loss.weights(),
             data=tuple(sets),
@@ -122,7 +123,10 @@ class Run:
 def open_run(config: TrainConfig, out: Path, world: World) -> Run:
     """Load the data, build the network and its optimiser. Raises UserError for what cannot be trained or used."""
     torch.manual_seed(config.seed)
-    network = untrained(config.model).to(world.device).train()
+    network = untrained(config.model)
+    if config.start:
+        load_weights(network, config.model, weights_of(config.start))
+    network = network.to(world.device).train()
     _check(config, network, world)
     task = fitting_task(config, network)
     config = fitting_augment(config, task)
@@ -147,6 +151,13 @@ def open_run(config: TrainConfig, out: Path, world: World) -> Run:
         validation=evenly(validation, config.validate_on),
         out=out,
     )
+
+
+def _origin(start: str) -> str:
+    """Which weights a run went on from, as a card tells it."""
+    card = read_card(weights_of(start))
+    of_its_own = f", which went on from {card.start}" if card.start else ""
+    return f"{split(card.model)[0]}@{card.sha256[:8]} ({card.steps} steps: {card.command}){of_its_own}"
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_v
 
 from streamfuse.config import Section
 from streamfuse.errors import UserError
+from streamfuse.models import WEIGHTS
 from streamfuse.shipped import resolve_path
 from streamfuse.training.losses.settings import LossConfig, load_loss
 from streamfuse.yamlfile import read_yaml
@@ -71,6 +72,7 @@ def _file_or_section(value: Any, section: ValidatorFunctionWrapHandler) -> Any:
 
 class TrainConfig(Section):
     model: str = "streamfuse-s"
+    start: str | None = None  # weights to go on from: a file of this model, or the name of one that ships
     task: Literal["auto", "fuse", "reconstruct"] = "auto"  # auto: reconstruct single images where the network can
     loss: Annotated[LossConfig, WrapValidator(_file_or_section)]  # or the path of a loss file
     data: str = "data"  # root of the sets, relative to this file
@@ -117,28 +119,46 @@ def located(config: TrainConfig, folder: Path) -> TrainConfig:
     loss: Any = config.loss
     if isinstance(loss, str):
         loss = load_loss(resolve_path(loss, folder))
-    return config.model_copy(update={"folder": folder, "loss": loss})
+    start = config.start and _anchored(config.start, folder)
+    return config.model_copy(update={"folder": folder, "loss": loss, "start": start})
 
 
 def changed(
     config: TrainConfig,
     *,
     model: str | None = None,
+    start: str | None = None,
     loss: Path | None = None,
     seed: int | None = None,
     steps: int | None = None,
     data: Path | None = None,
 ) -> TrainConfig:
     """`config` with what the command line says otherwise; None leaves the file's word. Raises UserError."""
-    words = {"model": model, "loss": _shown(loss) if loss else None, "seed": seed, "steps": steps}
+    words = {
+        "model": model,
+        "start": _shown(Path(start)) if start else None,
+        "loss": _shown(loss) if loss else None,
+        "seed": seed,
+        "steps": steps,
+    }
     command = config.command + "".join(f" --{name} {value}" for name, value in words.items() if value is not None)
-    update: dict[str, Any] = {"model": model, "seed": seed, "steps": steps}
+    update: dict[str, Any] = {
+        "model": model,
+        "start": start and _anchored(start, Path.cwd()),
+        "seed": seed,
+        "steps": steps,
+    }
     update["loss"] = load_loss(loss) if loss else None
     update["data"] = str(data.absolute()) if data else None
     update = {name: value for name, value in update.items() if value is not None}
     if data is not None and not data.is_dir():
         raise UserError(f"--data {data}: no such folder; name the folder that holds the data sets")
     return config.model_copy(update={**update, "command": command})
+
+
+def _anchored(start: str, folder: Path) -> str:
+    """The name of a model that ships as it is; a file's path from `folder` on, so that it is found from anywhere."""
+    return str(folder / Path(start).expanduser()) if start.endswith(WEIGHTS) else start
 
 
 def _shown(path: Path) -> str:

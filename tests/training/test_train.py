@@ -116,6 +116,46 @@ def test_the_settings_that_a_run_leaves_train_the_same_weights(project) -> None:
     assert (one / weights).read_bytes() == (same / weights).read_bytes()
 
 
+def test_a_run_goes_on_from_weights_and_its_card_says_from_which(project) -> None:
+    first, second = project / "first", project / "second"
+    assert command("train", project / "train.yaml", "--out", first)[0] == 0
+    begun = first / "streamfuse-s.safetensors"
+    run = opened(project, start=str(begun))
+    image = torch.rand(1, 1, 20, 30)
+    with torch.no_grad():
+        assert torch.equal(run.progress.network.eval()(image, 1 - image), build(str(begun))(image, 1 - image))
+    settings = project / "train.yaml"
+    assert command("train", settings, "--out", second, "--start", begun, "--steps", 2)[0] == 0
+    cards = [read_card(folder / "streamfuse-s.safetensors") for folder in (first, second)]
+    assert cards[0].start == ""
+    assert cards[1].start == f"streamfuse-s@{cards[0].sha256[:8]} (6 steps: streamfuse train train.yaml)"
+    assert cards[1].command == "streamfuse train train.yaml --start streamfuse-s.safetensors --steps 2"
+    assert command("train", second / "settings.yaml", "--out", project / "third")[0] == 0
+    assert read_card(project / "third" / "streamfuse-s.safetensors").sha256 == cards[1].sha256
+
+
+def test_a_run_may_go_on_from_the_network_that_ships(project) -> None:
+    rewrite(project, "seed: 3", "seed: 3\nstart: streamfuse-s")
+    run = opened(project)
+    shipped = build("streamfuse-s").state_dict()
+    assert all(torch.equal(tensor, shipped[name]) for name, tensor in run.progress.average.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("streamfuse-q", "asked for the model 'streamfuse-s', its card says 'streamfuse-q'"),
+        ("streamfuse-x", "model 'streamfuse-x' is unknown, did you mean"),
+        ("gone.safetensors", "gone.json: the identity card of gone.safetensors cannot be read"),
+    ],
+)
+def test_weights_that_cannot_be_gone_on_from_are_refused(project, start, said) -> None:
+    code, told = command("train", project / "train.yaml", "--out", project / "out", "--start", start)
+    assert code == 2
+    assert said in told
+    assert not (project / "out").exists()
+
+
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(project) -> None:
     """A run cut after four of six steps, between two validations; only its checkpoint and log are left."""
     rewrite(project, "steps: 6", "steps: 6\naugment: {motion: 0.5, misregistration: 1, exposure: 0.3, turn: 0.5}")
