@@ -51,7 +51,7 @@ def run_demo(
     told["pictures"] = _pictures(config, out, console) if not (stop.is_set() or report.error) else {}
     print_report(console, told)
     for name, picture in told["pictures"].items():
-        console.print(f"picture: {picture['path']} ({name}; {picture['says']})")
+        console.print(f"picture: {picture['path']} ({name}; {picture['says']})", markup=False)
     return told
 
 

@@ -36,7 +36,7 @@ def export_model(
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written: {error.strerror}") from error
     used = operators_of(path)
-    console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opset {opset}, {len(used)} operators")
+    console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opset {opset}, {len(used)} operators", markup=False)
     console.print(
         f"inputs counts, lut, grid, strength, planes; output fused. Operators: {', '.join(used)}", soft_wrap=True
     )

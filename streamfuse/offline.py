@@ -26,6 +26,7 @@ from streamfuse.models import build, identity
 from streamfuse.pipeline import run
 from streamfuse.publish import Dropped, Sent
 from streamfuse.rig import Rig
+from streamfuse.terminal import note
 from streamfuse.thermal import ToneMapper
 from streamfuse.triptych import write_image
 
@@ -136,9 +137,9 @@ def fuse_files(
         told["flow"] = _flow_told(fuser.moved_px, console)
     for live in ("latency_ms", "stages_ms", "fps", "endpoint"):  # a frame read from a file has no age
         del told[live]
-    console.print(f"{told['published']} fused images in {out} ({told['seconds']:.1f} s)")
+    console.print(f"{told['published']} fused images in {out} ({told['seconds']:.1f} s)", markup=False)
     for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {warning}")
+        note(console, warning)
     return told
 
 

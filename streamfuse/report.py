@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamfuse.frames import Stamps
+from streamfuse.terminal import note
 from streamfuse.timing import STAGES, percentile_summary, stage_durations_ns
 
 Percentiles = Mapping[str, float | int | None]
@@ -74,7 +75,7 @@ def timings(stamps: Sequence[Stamps], *, until: str) -> Timings:
 def print_report(console: Console, told: Mapping[str, Any]) -> None:
     """The report as a person reads it, on `console` (stderr)."""
     for warning in told.get("warnings", ()):
-        console.print(f"[yellow]note:[/] {warning}")
+        note(console, warning)
     console.print(_counts(told))
     console.print(_stages(told))
 

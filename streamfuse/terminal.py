@@ -23,5 +23,10 @@ def finish(told: dict[str, Any], as_json: bool) -> None:
         raise typer.Exit(1)
 
 
+def note(out: Console, text: str) -> None:
+    """What the user should know, though all goes on."""
+    out.print(f"[yellow]note:[/] {escape(text)}", highlight=False)
+
+
 def say_error(text: str) -> None:
     console.print(f"[red]error:[/] {escape(text)}", highlight=False)

@@ -25,6 +25,7 @@ from streamfuse.evaluation.peers import Peers, peers
 from streamfuse.evaluation.report import print_means, write_means, write_rows
 from streamfuse.evaluation.scores import COLUMNS, means, scores
 from streamfuse.evaluation.sheet import case_sheet
+from streamfuse.terminal import note
 from streamfuse.triptych import write_image
 
 SHEET_ROWS = 12
@@ -84,7 +85,7 @@ def evaluate_files(
         raise UserError(f"--peers {peer_set} compares single images; leave it out with --video")
     cases = open_cases(paths, models, device=chosen_device(device), in_time=in_time)
     for warning in cases.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+        note(console, warning)
     _make_folder(out)
     known = peers(peer_set, mi_unit) if peer_set else None
     with _watched(cases, console) as (watched, shown):
@@ -153,7 +154,7 @@ def _plot(
     try:
         from streamfuse.evaluation.plots import plot_means
     except ModuleNotFoundError as error:
-        console.print(f"[yellow]note:[/] no plot: {error}; pip install 'streamfuse\\[evaluate]'", highlight=False)
+        note(console, f"no plot: {error}; pip install 'streamfuse[evaluate]'")
         return {}
     plot_means(path, {label: one.means for label, one in results.items()}, judged, known)
     return {"plot": str(path)}

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from streamfuse.errors import UserError
 from streamfuse.evaluation.peers import Peers
+from streamfuse.terminal import note
 
 if TYPE_CHECKING:
     from streamfuse.evaluation.evaluate import Evaluation
@@ -44,7 +45,7 @@ def print_means(console: Console, results: Results, columns: Sequence[str], know
         console.print(f"peers: {known.pairs} public pairs of {known.set_name}; * stretches every image")
     if known and pairs != known.pairs:
         told = f"these are {pairs} images, so the peers' figures are not of the same ones"
-        console.print(f"[yellow]note:[/] {told}", highlight=False)
+        note(console, told)
 
 
 def write_rows(out: Path, results: Results, columns: Sequence[str]) -> dict[str, str]:

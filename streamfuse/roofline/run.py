@@ -26,6 +26,7 @@ from streamfuse.fuse.rungs import ENGINES, OFFERS, open_engine
 from streamfuse.models import build, identity
 from streamfuse.roofline.ceilings import Ceilings, measure
 from streamfuse.roofline.count import Need, count
+from streamfuse.terminal import note
 
 SHOWN = ("streamfuse-s", "streamfuse-q", "laplacian", "average")
 ON_GPU = frozenset({"tensorrt", "inductor"})
@@ -68,7 +69,7 @@ def rows_of(
     try:
         network = build(model)
     except UserError as error:
-        console.print(f"[yellow]{model}:[/] {error}")
+        note(console, f"{model}: {error}")
         return
     need, seen = count(network, size, size), set[str]()
     for engine in ENGINES:
@@ -78,7 +79,7 @@ def rows_of(
             try:
                 name, seconds = timed(engine, network, precision, size, threads)
             except (EngineError, UserError) as error:
-                console.print(f"[yellow]{model} on {engine} {precision}:[/] {error}")
+                note(console, f"{model} on {engine} {precision}: {error}")
                 continue
             if name in seen:  # nothing in this model that computes in another precision
                 continue

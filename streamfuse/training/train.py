@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from streamfuse.errors import UserError
 from streamfuse.models import WEIGHTS, split
 from streamfuse.models.weights import save_weights
+from streamfuse.terminal import note
 from streamfuse.training.checkpoint import load_checkpoint, save_checkpoint
 from streamfuse.training.distributed import joined
 from streamfuse.training.failures import memory_advice
@@ -45,7 +47,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool, stop: Stop, console: 
     check_log(config.log)
     with joined(config.device) as world, memory_advice(config, out / CHECKPOINT):
         console = console if world.first else Console(quiet=True)
-        with console.status(f"reading the pairs in {config.root}"):
+        with console.status(escape(f"reading the pairs in {config.root}")):
             run = open_run(config, out, world)
         try:
             return _train(run, resume, stop, console)
@@ -58,9 +60,9 @@ def _train(run: Run, resume: bool, stop: Stop, console: Console) -> dict[str, An
     start = _start(run, resume)
     others = f", {run.world.size} processes on {run.world.device.split(':')[0]}" if run.world.size > 1 else ""
     pairs = f"{len(run.training)} pairs to train on, {len(run.validation)} held out"
-    console.print(f"{config.model}, to {run.task}: {pairs}{others}; {out}")
+    console.print(f"{config.model}, to {run.task}: {pairs}{others}; {out}", markup=False)
     if run.loss.config.weights().get(TEMPORAL, 0) > 0 and not config.augment.motion:
-        console.print("[yellow]note:[/] the temporal term stays 0: no batch has an earlier view (`augment.motion`)")
+        note(console, "the temporal term stays 0: no batch has an earlier view (`augment.motion`)")
     done, metrics = _steps(run, start, stop, console)
     if not run.world.first:
         return {}
@@ -71,7 +73,7 @@ def _train(run: Run, resume: bool, stop: Stop, console: Console) -> dict[str, An
     metrics = metrics or run.judge()
     path = out / f"{split(config.model)[0]}{WEIGHTS}"
     card = save_weights(path, run.progress.average, run.card(metrics), half=config.half)
-    console.print(f"{path}: {card.parameters} parameters, {path.stat().st_size / 1024:.0f} kB")
+    console.print(f"{path}: {card.parameters} parameters, {path.stat().st_size / 1024:.0f} kB", markup=False)
     return {**told, "validation": metrics, "weights": str(path), "parameters": card.parameters}
 
 

@@ -134,6 +134,11 @@ def test_a_run_goes_on_from_weights_and_its_card_says_from_which(project) -> Non
     assert read_card(project / "third" / "streamfuse-s.safetensors").sha256 == cards[1].sha256
 
 
+def test_brackets_in_a_folders_name_are_no_markup(project) -> None:
+    code, told = command("train", project / "train.yaml", "--out", project / "in[/red]", "--steps", 1)
+    assert code == 0, told
+
+
 def test_a_run_may_go_on_from_the_network_that_ships(project) -> None:
     rewrite(project, "seed: 3", "seed: 3\nstart: streamfuse-s")
     run = opened(project)

@@ -46,7 +46,9 @@ def target(
     write_page(out, lay_out(asked, paper, cut_out=cut_out))
     file = out.with_suffix(".yaml")
     write_target(file, asked)
-    console.print(f"{out} ({paper}); detect with --target {file} or --target {spelled(asked)}", highlight=False)
+    console.print(
+        f"{out} ({paper}); detect with --target {file} or --target {spelled(asked)}", markup=False, highlight=False
+    )
     finish({"page": str(out), "target": str(file), "name": asked.name, "spelled": spelled(asked)}, as_json)
 
 

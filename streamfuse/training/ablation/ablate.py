@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from streamfuse.errors import UserError
+from streamfuse.terminal import note
 from streamfuse.training.ablation.comparison import Line, compare
 from streamfuse.training.ablation.results import Result, finished, run_cell
 from streamfuse.training.ablation.settings import AblateConfig, Cell, cells
@@ -57,7 +58,7 @@ def ablate(config: AblateConfig, out: Path, *, stop: Stop, console: Console, min
     if lines:
         write_tables(out, lines)
         told["plots"] = _plots(out, results, config, console)
-        console.print(f"{out / 'table.md'}")
+        console.print(str(out / "table.md"), markup=False)
     return {**told, "lines": [_told(line) for line in lines]}
 
 
@@ -75,12 +76,12 @@ def _run_all(
     for index, cell in enumerate(todo, 1):
         result = finished(cell, out)
         if result is None and not stop.is_set():
-            console.print(f"cell {index} of {len(todo)}: {cell.row}, {cell.loss}, seed {cell.seed}")
+            console.print(f"cell {index} of {len(todo)}: {cell.row}, {cell.loss}, seed {cell.seed}", markup=False)
             try:
                 result = run_cell(cell, tests, out, stop, console)
             except TrainingFailed as error:
                 failed.append(f"{cell.name}: {error}")
-                console.print(f"[red]failed:[/] {cell.name}", highlight=False)
+                console.print(f"failed: {cell.name}", style="red", markup=False, highlight=False)
         if result is not None:
             results.append(result)
     return results, failed
@@ -91,7 +92,7 @@ def _plots(out: Path, results: Sequence[Result], config: AblateConfig, console: 
     try:
         from streamfuse.evaluation.strips import plot_strips
     except ModuleNotFoundError as error:
-        console.print(f"[yellow]note:[/] no plot: {error}; pip install 'streamfuse\\[evaluate]'", highlight=False)
+        note(console, f"no plot: {error}; pip install 'streamfuse[evaluate]'")
         return []
     lines: list[str] = []
     for test in dict.fromkeys(test for result in results for test in result.tests):
