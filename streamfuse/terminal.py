@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 console = Console(stderr=True, soft_wrap=True)
+
+LEAST_WIDTH = 100
 
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable JSON object as the last line on stdout.")]
 
@@ -26,6 +29,11 @@ def finish(told: dict[str, Any], as_json: bool) -> None:
 def note(out: Console, text: str) -> None:
     """What the user should know, though all goes on."""
     out.print(f"[yellow]note:[/] {escape(text)}", highlight=False)
+
+
+def print_wide(out: Console, table: Table) -> None:
+    """As wide as it must be: a log file has no width, and a terminal wraps."""
+    Console(file=out.file, width=max(out.width, LEAST_WIDTH)).print(table)
 
 
 def say_error(text: str) -> None:

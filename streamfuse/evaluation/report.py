@@ -14,14 +14,13 @@ from rich.table import Table
 
 from streamfuse.errors import UserError
 from streamfuse.evaluation.peers import Peers
-from streamfuse.terminal import note
+from streamfuse.terminal import note, print_wide
 
 if TYPE_CHECKING:
     from streamfuse.evaluation.evaluate import Evaluation
 
 FIRST_TABLE = 11
 """So many columns fit beside each other; what the peers lack comes after them."""
-LEAST_WIDTH = 100
 
 Results = Mapping[str, "Evaluation"]
 
@@ -39,8 +38,8 @@ def print_means(console: Console, results: Results, columns: Sequence[str], know
             if any(column in row for column in some):
                 cells = [_cell(row[column]) if column in row else "" for column in some]
                 table.add_row(escape(label), *cells, style="bold" if label in results else None)
-        if some:  # as wide as it must be: a log file has no width, and a terminal wraps
-            Console(file=console.file, width=max(console.width, LEAST_WIDTH)).print(table)
+        if some:
+            print_wide(console, table)
     if known:
         console.print(f"peers: {known.pairs} public pairs of {known.set_name}; * stretches every image")
     if known and pairs != known.pairs:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from torch import nn
 
 from streamfuse.errors import EngineError, UserError
 from streamfuse.frames import Size
@@ -23,10 +25,10 @@ from streamfuse.fuse.ahead import size_of
 from streamfuse.fuse.available import lacks
 from streamfuse.fuse.process import prepare_process
 from streamfuse.fuse.rungs import ENGINES, OFFERS, open_engine
-from streamfuse.models import build, identity
+from streamfuse.models import build, identity, untrained
 from streamfuse.roofline.ceilings import Ceilings, measure
 from streamfuse.roofline.count import Need, count
-from streamfuse.terminal import note
+from streamfuse.terminal import note, print_wide
 
 SHOWN = ("streamfuse-s", "streamfuse-q", "laplacian", "average")
 ON_GPU = frozenset({"tensorrt", "inductor"})
@@ -65,19 +67,16 @@ def run_roofline(models: Sequence[str], out: Path, *, size: str, threads: int, c
 def rows_of(
     model: str, size: Size, ceilings: dict[str, Ceilings], threads: int, console: Console
 ) -> Iterator[dict[str, Any]]:
-    """One row for each engine and precision that runs here; a model without weights has none, and that is said."""
-    try:
-        network = build(model)
-    except UserError as error:
-        note(console, f"{model}: {error}")
-        return
+    """One row for each engine and precision that runs here."""
+    network = opened(model, console)
     need, seen = count(network, size, size), set[str]()
     for engine in ENGINES:
         if lacks(engine):
             continue
         for precision in OFFERS[engine]:
             try:
-                name, seconds = timed(engine, network, precision, size, threads)
+                with console.status(escape(f"{model} on {engine} {precision}")):
+                    name, seconds = timed(engine, network, precision, size, threads)
             except (EngineError, UserError) as error:
                 note(console, f"{model} on {engine} {precision}: {error}")
                 continue
@@ -131,6 +130,16 @@ def judged(need: Need, seconds: float, precision: str, ceiling: Ceilings) -> dic
     }
 
 
+def opened(model: str, console: Console) -> nn.Module:
+    """The network, untrained where no weights ship with it: time does not depend on them. Raises UserError."""
+    try:
+        return build(model)
+    except UserError as error:
+        network = untrained(model).eval().requires_grad_(False)
+        note(console, f"{error}. Timed untrained, which takes as long")
+        return network
+
+
 def as_dict(ceilings: Ceilings) -> dict[str, Any]:
     return {"device": ceilings.device, "bandwidth": ceilings.bandwidth, "peaks": ceilings.peaks}
 
@@ -148,4 +157,4 @@ def show(console: Console, told: dict[str, Any]) -> None:
             *(row["model"], row["engine"], *(f"{value:.1f}" for value in sizes)),
             *(f"{row['ms']:.2f}", f"{row['bound_ms']:.2f}", row["bound_by"], f"{row['reached']:.0%}"),
         )
-    console.print(table)
+    print_wide(console, table)

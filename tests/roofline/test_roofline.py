@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -83,3 +84,13 @@ def test_the_command_writes_what_it_says(tmp_path, monkeypatch) -> None:
 def test_a_size_that_is_none_is_the_users_mistake(tmp_path) -> None:
     with pytest.raises(UserError, match="--size"):
         run.run_roofline(["average"], tmp_path, size="large", threads=1, console=Console(quiet=True))
+
+
+def test_what_ships_without_weights_is_timed_untrained_and_says_so() -> None:
+    said = io.StringIO()
+    network = run.opened("nestfuse", Console(file=said, width=500))
+    assert sum(weight.numel() for weight in network.parameters()) == 2_732_761
+    assert "no weights ship with it" in said.getvalue()
+    assert "untrained" in said.getvalue()
+    with pytest.raises(UserError, match="unknown"):
+        run.opened("nestfuze", Console(file=said))
