@@ -29,7 +29,10 @@ LEAST = (96, 72)
 """Working pixels (width, height) in which both images must be seen, besides the search radius."""
 MOSTLY_VALID = 0.98
 SAME_SCENE = 0.4
-AGREEMENT_PX = 2.5  # at an output width of 640
+AGREEMENT_PX = 2.5  # at an output width of 640, as is the next
+WITNESS_PX = 0.3
+"""What a change since the scene's first pair may differ by from each camera's own movement and still be believed: the
+fractions of a pixel of three correlations."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,8 +96,10 @@ class Estimator:
         if moved is None:
             self._first, self._first_shift = planes, shift if sure else None
         elif sure and self._first_shift is not None:
-            off = shift - self._first_shift - moved
-            sure = bool(length(off) <= AGREEMENT_PX * self.px * self._grid.size[0] / 640)
+            unit = self.px * self._grid.size[0] / 640
+            change = shift - self._first_shift
+            sure = length(change - moved) <= AGREEMENT_PX * unit
+            shift = self._first_shift + witnessed(change, moved, WITNESS_PX * unit)
         elif sure:
             self._first, self._first_shift = planes, shift
         turn = find_turn(planes, self.region, match.shift) if sure else None
@@ -114,6 +119,19 @@ class Estimator:
 
 def length(shift: Shift) -> float:
     return float(np.hypot(shift[0], shift[1]))
+
+
+def witnessed(change: Shift, moved: Shift, tolerance: float) -> Shift:
+    """How much of a change of alignment within a scene two witnesses bear out: both, or what lies nearest to none.
+
+    `change` is between the spectra: a car that drives through moves it, though no camera moved. `moved` is each camera
+    against itself: what is in motion in one spectrum only moves that. A camera that was knocked moves both. The answer
+    lies between them where it is smallest, or at `tolerance` from `moved` where that is nearer to `change`.
+    """
+    off = change - moved
+    apart = max(length(off), 1e-9)
+    smallest = -float(moved @ off) / apart**2
+    return moved + min(1.0, max(smallest, tolerance / apart)) * off
 
 
 def log_gradient(image: Pixels) -> Plane:

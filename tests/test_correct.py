@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from fakes import frame
 
-from streamfuse.correct import Estimator, Reading, working_grid
+from streamfuse.calibrate.detect.pairs import read_image
+from streamfuse.correct import Estimator, Reading, witnessed, working_grid
 from streamfuse.correct_limits import SHIFT
 from streamfuse.correct_track import Tracker
 from streamfuse.correction import Correction
@@ -19,6 +21,7 @@ from streamfuse.register import Registrar
 from streamfuse.rig import Rig
 
 SIZE = (320, 240)
+MSRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "msrs"
 
 
 def scene(seed: int = 0) -> np.ndarray:
@@ -62,6 +65,58 @@ def test_a_moved_camera_is_the_same_scene_and_another_scene_is_not() -> None:
     reader = estimator()
     news = [read(reader, frames).new_scene for frames in (pair(scene(0)), pair(scene(0), (4, 2)), pair(scene(1)))]
     assert news == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "moved", "believed"),
+    [
+        ((6.4, -4.8), (6.5, -4.9), (6.4, -4.8)),  # a knock
+        ((6.4, -4.8), (6.2, -4.65), (6.4, -4.8)),
+        ((0.0, 1.3), (0.0, 0.0), (0.0, 0.3)),  # the scene changed, not the cameras
+        ((0.0, 1.3), (0.0, -1.0), (0.0, 0.0)),
+        ((0.3, 0.0), (1.2, 0.0), (0.3, 0.0)),  # something moves in one spectrum
+        ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
+    ],
+)
+def test_a_change_counts_as_far_as_both_witnesses_bear_it_out(
+    change: tuple[float, float], moved: tuple[float, float], believed: tuple[float, float]
+) -> None:
+    np.testing.assert_allclose(witnessed(np.array(change), np.array(moved), 0.3), believed, atol=0.02)
+
+
+def test_a_scene_that_looks_otherwise_to_one_camera_only_is_no_drift() -> None:
+    """Two halves of the thermal image, 2 px apart, the edges of first one and then the other being strong."""
+    image, reader = scene(), estimator()
+    left = np.arange(SIZE[0]) < SIZE[0] / 2
+    aside = np.roll(image, 2, axis=1)
+    seen = [
+        np.where(left, 90 + (image - 90.0) * share, 90 + (aside - 90.0) * (1 - share)).astype(np.uint8)
+        for share in (0.8, 0.2)
+    ]
+    rgb = pair(image).rgb.pixels
+    first, second = (reader.read(reader.planes(255 - thermal, rgb)) for thermal in seen)
+    alone = estimator().read(reader.planes(255 - seen[1], rgb))
+    assert alone.shift_px[0] - first.shift_px[0] > 0.6
+    assert second.sure
+    assert not second.new_scene
+    np.testing.assert_allclose(second.shift_px, first.shift_px, atol=0.3)
+
+
+def test_neighbours_that_pass_for_one_scene_are_no_drift() -> None:
+    """Two real pairs of a standing car: the estimate moves by 1.3 px, neither camera by more than 0.1."""
+    if not MSRS.exists():
+        pytest.skip(f"shared data not here: {MSRS}")
+    first, second = (
+        [read_image(MSRS / kind / f"{name}.jpg") for kind in ("ir", "vis")] for name in ("00671D", "00676D")
+    )
+    size = first[0].shape[1], first[0].shape[0]
+    registrar = Registrar(Rig.identity(size, size))
+    reader = Estimator(registrar.measuring_map(working_grid(registrar.warp.grid)), size[0])
+    before, after = (reader.read(reader.planes(*images)) for images in (first, second))
+    assert before.sure
+    assert after.sure
+    assert not after.new_scene
+    assert np.hypot(*(after.shift_px - before.shift_px)) < 0.5
 
 
 def test_images_without_common_edges_are_not_trusted() -> None:
