@@ -22,6 +22,12 @@ from streamfuse.calibrate.align_sure import SURE, Evidence, beyond_chance, expec
 from streamfuse.errors import UserError
 from streamfuse.frames import Size, wxh
 
+LOT = 30
+"""So many places are looked at together; the next lot only where the answer so far is unlikely."""
+EXACT = 3  # of a lot are made exact, one after the other
+LIKELY = 0.5
+"""From this probability no other place is tried: one place at most is right, and each wrong one that is tried may look
+right by chance."""
 FLATTEST = 0.02  # of the range: less contrast than this is noise
 Watch = Callable[[int, int], None]
 
@@ -80,10 +86,22 @@ def align(images: Sequence[tuple[NDArray[Any], NDArray[Any]]], on_step: Watch | 
     places = search(pairs, on_step)
     if not places:
         return _unknown(pairs)
-    tried = [_closer(place, pairs) for place in places]
-    tried = distinct(tried, pairs[0][0].size)
-    matrix = refine(tried[0].matrix, pairs, LEVELS[1:])
     margin = places[0].score / places[1].score if len(places) > 1 else 2.0
+    found: list[Alignment] = []
+    for first in range(0, len(places), LOT):
+        for place in _best_of(places[first : first + LOT], pairs):
+            found.append(_exact(place, pairs, margin))
+            if found[-1].probability >= LIKELY:
+                return found[-1]
+    return max(found, key=lambda each: each.probability)
+
+
+def _best_of(places: Sequence[Place], pairs: Sequence[Pair]) -> list[Place]:
+    return distinct([_closer(place, pairs) for place in places], pairs[0][0].size, EXACT)
+
+
+def _exact(place: Place, pairs: Sequence[Pair], margin: float) -> Alignment:
+    matrix = refine(place.matrix, pairs, LEVELS[1:])
     evidence = weigh(matrix, pairs, margin)
     return Alignment(
         matrix, probability(evidence, pairs[0][1].size[0]), evidence, pairs[0][0].size, pairs[0][1].size, len(pairs)

@@ -26,7 +26,7 @@ ROTATIONS = tuple(math.radians(degrees) for degrees in range(-15, 16, 3))
 LEAST_OVERLAP = 0.3  # of the smaller image
 SHARED = 4  # rotations, of one estimate of chance
 PEAKS = 4  # per scale and rotation
-KEPT = 30
+KEPT = 60
 WHITENED = 1.5
 """The visible spectrum is divided by its own smoothed magnitude to this power; 2 is a matched filter (G. L. Turin, "An
 introduction to matched filters", 1960) for noise that has the spectrum of the scene itself."""
@@ -59,18 +59,16 @@ def search(pairs: Sequence[Pair], on_step: Callable[[int, int], None] | None = N
 def distinct(places: Sequence[Place], thermal_size: tuple[int, int], kept: int = KEPT) -> list[Place]:
     """The best of those whose corners lie within `APART` of each other."""
     best: list[Place] = []
+    taken = np.full((kept, 4, 2), np.inf)
     for place in sorted(places, key=lambda each: -each.score):
-        if all(not same_place(place.matrix, other.matrix, thermal_size) for other in best):
+        ends = corners(place.matrix, thermal_size)
+        side = math.hypot(*(ends[2] - ends[0])) * 0.8
+        if np.linalg.norm(taken - ends, axis=2).mean(axis=1).min() >= APART * side:
+            taken[len(best)] = ends
             best.append(place)
         if len(best) == kept:
             break
     return best
-
-
-def same_place(one: Floats, other: Floats, thermal_size: tuple[int, int]) -> bool:
-    ends = [corners(matrix, thermal_size) for matrix in (one, other)]
-    side = math.hypot(*(ends[0][2] - ends[0][0])) * 0.8
-    return float(np.linalg.norm(ends[0] - ends[1], axis=1).mean()) < APART * side
 
 
 def corners(matrix: Floats, size: tuple[int, int]) -> Floats:

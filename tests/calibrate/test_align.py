@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamfuse.calibrate import align as aligning
 from streamfuse.calibrate import align_search
-from streamfuse.calibrate.align import align
+from streamfuse.calibrate.align import Alignment, align
 from streamfuse.calibrate.align_fields import picture
 from streamfuse.calibrate.align_patches import LEVELS, Frame, Patches, climb, oddness, refine
 from streamfuse.calibrate.align_patches import moved as changed
-from streamfuse.calibrate.align_search import corners, search, stretch
-from streamfuse.calibrate.align_sure import agreement, beyond_chance
+from streamfuse.calibrate.align_search import Place, corners, distinct, search, stretch
+from streamfuse.calibrate.align_sure import Evidence, agreement, beyond_chance
 from streamfuse.errors import UserError
 from tests.calibrate.scenes import SIZE, moved, scene, similar
 
@@ -75,6 +76,51 @@ class TestAlign:
     def test_flat_pairs_are_left_out(self):
         thermal, visible = pair(1)
         assert align([(np.full_like(thermal, 9), visible), (thermal, visible)]).pairs == 1
+
+
+class TestHowFarItLooks:
+    """Places come with the score of the search and the belief that they would have once made exact."""
+
+    @pytest.fixture
+    def look(self, monkeypatch):
+        def run(beliefs):
+            places = [Place(similar(1, 0, (500.0 * index, 0), THERMAL), -index) for index in range(len(beliefs))]
+            belief = {id(place): chance for place, chance in zip(places, beliefs, strict=True)}
+            tried = []
+
+            def exact(place, pairs, margin):
+                tried.append(places.index(place))
+                return Alignment(
+                    place.matrix, belief[id(place)], Evidence(0.5, 100, 1.0, margin), THERMAL, SIZE, len(pairs)
+                )
+
+            monkeypatch.setattr(aligning, "search", lambda pairs, on_step: places)
+            monkeypatch.setattr(aligning, "_closer", lambda place, pairs: place)
+            monkeypatch.setattr(aligning, "_exact", exact)
+            monkeypatch.setattr(aligning, "LOT", 10)
+            return align([pair(1)]).probability, tried
+
+        return run
+
+    def test_a_likely_answer_ends_the_search(self, look):
+        assert look([0.6, 0.999] + 18 * [0.0]) == (0.6, [0])
+
+    def test_the_three_best_of_a_lot_are_made_exact(self, look):
+        assert look([0.1, 0.0, 0.7, 1.0] + 16 * [0.0]) == (0.7, [0, 1, 2])
+
+    def test_the_next_lot_is_for_unlikely_answers(self, look):
+        assert look([0.1] + 9 * [0.0] + [0.2, 0.98, 1.0] + 7 * [0.0]) == (0.98, [0, 1, 2, 10, 11])
+
+    def test_the_best_belief_of_all_lots_wins(self, look):
+        assert look([0.0, 0.3] + 18 * [0.01]) == (0.3, [0, 1, 2, 10, 11, 12])
+
+
+def test_places_are_distinct_by_their_corners_best_first():
+    places = [
+        Place(similar(1, 0, (x, 0), THERMAL), score) for x, score in ((0, 1.0), (3, 4.0), (40, 3.0), (42, 2.0), (9, 0))
+    ]
+    assert [place.score for place in distinct(places, THERMAL)] == [4.0, 3.0]
+    assert [place.score for place in distinct(places, THERMAL, 1)] == [4.0]
 
 
 def test_a_place_beyond_the_grid_of_the_search_is_near_one_of_its_places():
