@@ -21,6 +21,10 @@ class Outbox(Protocol):
         """The next frame to send, None when nothing waits."""
         ...
 
+    def __len__(self) -> int:
+        """How many frames wait."""
+        ...
+
     def close(self) -> None:
         """Take nothing in any more; what waits can still be taken."""
         ...
@@ -45,6 +49,9 @@ class NewestSlots:
     def take(self) -> FusedFrame | None:
         with self._lock:
             return self._slots.pop(next(iter(self._slots))) if self._slots else None
+
+    def __len__(self) -> int:
+        return len(self._slots)
 
     def close(self) -> None:
         with self._lock:
@@ -74,6 +81,9 @@ class BoundedQueue:
                 return None
             self._changed.notify_all()
             return self._waiting.popleft()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def close(self) -> None:
         with self._changed:

@@ -42,6 +42,8 @@ HEARTBEAT_S = 1.0
 INFO_EVERY = 2
 DEPTH = 8
 PATIENCE_TICK_MS = 50
+MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
+"""How a message's parts are sent; plain numbers, since `send_multipart` joins members of an enumeration every time."""
 
 log = logging.getLogger(__name__)
 
@@ -173,12 +175,13 @@ class Publisher:
     def _serve(self, poller: zmq.Poller) -> None:
         if self._mode == "push":
             self._send_parts(encode_record(self._info, self._origin(now_ns())))
-        beats, next_beat_ns, busy = 0, now_ns(), False
+        beats, next_beat_ns = 0, now_ns()
         while not self._closing.is_set():
-            ready = dict(poller.poll(0 if busy else max(0, (next_beat_ns - now_ns()) // 1_000_000)))
+            patience_ms = 0 if len(self._outbox) else max(0, (next_beat_ns - now_ns()) // 1_000_000)
+            ready = dict(poller.poll(patience_ms))
             if self._waker.fd in ready:
                 self._waker.clear()
-            busy = self._send_next()
+            self._send_next()
             if self._socket in ready:
                 self._read_subscriptions()
             if now_ns() >= next_beat_ns:
@@ -229,10 +232,15 @@ class Publisher:
         return frame
 
     def _send_parts(self, parts: list[Part]) -> bool:
-        """In mode "push" wait for the reader, past the end of patience only; XPUB never waits."""
+        """In mode "push" wait for the reader, past the end of patience only; XPUB never waits.
+
+        A full queue refuses the first part of a message or none.
+        """
         while True:
             with suppress(zmq.Again):
-                self._socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+                for part in parts[:-1]:
+                    self._socket.send(part, MORE, copy=False)
+                self._socket.send(parts[-1], LAST, copy=False)
                 self._audience.reached()
                 return True
             if self._closing.is_set() and self._nobody_to_wait_for():

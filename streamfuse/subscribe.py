@@ -183,7 +183,7 @@ class Subscriber:
                     self._wait(poller)
                     with suppress(zmq.Again):
                         while not self._closing.is_set():
-                            self._receive(self._socket.recv_multipart(zmq.NOBLOCK, copy=False))
+                            self._receive(_next_message(self._socket))
             except Exception as error:
                 self._fail(StreamfuseError(f"reading {self.endpoint} stopped: {error!r}"), error)
             finally:
@@ -196,15 +196,16 @@ class Subscriber:
         if self._handshakes is None:
             poller.poll()
         else:
-            poller.poll(self._handshakes.patience_ms)
-            self._handshakes.note()
+            ready = poller.poll(self._handshakes.patience_ms)
+            if not ready or any(each is not self._socket for each, _ in ready):  # a frame alone is no news
+                self._handshakes.note()
 
-    def _receive(self, parts: Sequence[zmq.Frame]) -> None:
+    def _receive(self, parts: Sequence[memoryview]) -> None:
         try:
-            rig, name = split_topic(parts[0].buffer)
+            rig, name = split_topic(parts[0])
             if name not in self._names or self.rig not in ("", rig):
                 return
-            message = decode([part.buffer for part in parts], boot_id=self._boot_id)
+            message = decode(parts, boot_id=self._boot_id)
         except WireError as error:
             self._refuse(error)
         except StreamfuseError as error:
@@ -266,6 +267,19 @@ class Subscriber:
 
     def _topics(self, rig: str) -> list[bytes]:
         return [topic(rig, name) for name in self._names]
+
+
+def _next_message(socket: Socket) -> list[memoryview]:
+    """The parts of the next message, where they lie; zmq.Again when there is none.
+
+    `recv_multipart` asks the socket behind every part whether more follow, through an enumeration; the part knows.
+    """
+    part = socket.recv(zmq.NOBLOCK, copy=False)
+    parts = [part.buffer]
+    while part.more:
+        part = socket.recv(copy=False)
+        parts.append(part.buffer)
+    return parts
 
 
 def _connected(

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 
 from streamfuse.errors import WireError
 
@@ -85,9 +85,7 @@ class Fields:
 
     def number(self, key: str) -> float:
         value = self.values.get(key)
-        if (type(value) is float or type(value) is int) and abs(value) < MAX_INTEGER:
-            return float(value)
-        return self._refuse(key, "a finite number")
+        return float(value) if _is_number(value) else self._refuse(key, "a finite number")
 
     def flag(self, key: str) -> bool:
         value = self.values.get(key)
@@ -121,8 +119,9 @@ class Fields:
         return {name: inner.text(name) for name in inner.values}
 
     def numbers(self, key: str, at_most: int) -> list[float]:
-        items = Fields(dict(enumerate_text(self._list(key, at_most))), f"{self.where}.{key}")
-        return [items.number(index) for index in items.values]
+        items = self._list(key, at_most)
+        numbers = [float(item) for item in items if _is_number(item)]
+        return numbers if len(numbers) == len(items) else self._refuse(key, "a list of finite numbers")
 
     def time_ns(self, key: str) -> int:
         """Read what `time_fields` wrote."""
@@ -143,8 +142,8 @@ class Fields:
         raise WireError(f"{self.where}.{key} must be {rule}, found {_shown(self.values.get(key))}")
 
 
-def enumerate_text(items: list[object]) -> list[tuple[str, object]]:
-    return [(str(index), item) for index, item in enumerate(items)]
+def _is_number(value: object) -> TypeGuard[float]:
+    return (type(value) is float or type(value) is int) and abs(value) < MAX_INTEGER
 
 
 def us_from_ns(ns: int) -> float:

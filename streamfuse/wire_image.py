@@ -43,7 +43,8 @@ ENCODINGS = {
     )
 }
 
-WORDS: dict[tuple[str | int, ...], str] = {("uint8",): "mono8", ("uint16",): "mono16", ("uint8", 3): "rgb8"}
+WORDS: dict[tuple[str | int, ...], str] = {("u", 1): "mono8", ("u", 2): "mono16", ("u", 1, 3): "rgb8"}
+"""By kind and bytes of the samples, and channels; numpy puts a dtype's `name` together every time it is asked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +104,7 @@ def opencv(purpose: str) -> ModuleType:
 
 def _encoding_of(name: str, pixels: Pixels) -> Encoding:
     height, width, *channels = cast("tuple[int, ...]", pixels.shape) if pixels.ndim >= 2 else (0, 0, 0)
-    word = WORDS.get((f"{pixels.dtype.name}", *channels))
+    word = WORDS.get((pixels.dtype.kind, pixels.dtype.itemsize, *channels))
     if word is None:
         raise WireError(
             f"image {name} must be H W 3 uint8 or H W uint8 or uint16, found shape {pixels.shape} {pixels.dtype}"

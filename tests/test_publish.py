@@ -167,8 +167,10 @@ def test_the_newest_frame_wins_its_slot():
     frames = [fused(sequence) for sequence in range(3)]
     other = fused(9, stream="visible")
     assert [slots.put(each) for each in (frames[0], frames[1], other, frames[2])] == [None, frames[0], None, frames[1]]
+    assert len(slots) == 2
     assert {slots.take().sequence, slots.take().sequence} == {2, 9}
     assert slots.take() is None
+    assert len(slots) == 0
     slots.close()
     assert slots.put(frames[0]) is frames[0]
 
@@ -184,8 +186,27 @@ def test_a_full_queue_waits_for_room():
     assert queue.take().sequence == 0
     writer.join(SOON_S)
     assert done == [None, None, None]
+    assert len(queue) == 2
     assert [queue.take().sequence for _ in range(2)] == [1, 2]
     assert queue.take() is None
+
+
+def test_frames_that_wait_together_all_leave_without_another_wake_up(ipc):
+    sent, hold = [], threading.Event()
+
+    def on_sent(each: FusedFrame) -> None:
+        sent.append(each.stream)
+        hold.wait(SOON_S)
+
+    with Publisher(ipc, rig="gate", on_sent=on_sent) as publisher:
+        publisher.send(fused(0))
+        assert until(lambda: sent == ["fused"])  # held: the next three meet in their slots
+        for stream in ("thermal", "visible", "thermal-raw"):
+            publisher.send(fused(0, stream=stream))
+        began = time.monotonic()
+        hold.set()
+        assert until(lambda: len(sent) == 4)
+        assert time.monotonic() - began < 0.9  # a heartbeat, once a second, would wake it too
 
 
 def test_what_gives_way_is_told_and_the_ledger_balances(ipc):
@@ -534,13 +555,15 @@ def test_malformed_messages_are_counted_and_the_stream_goes_on(ipc):
         for _ in range(4):
             raw.recv()
         good = encode(fused(0, session="s"), Origin(rig="gate", boot_id="b", published_ns=0, published_wall_ns=0))
+        raw.send(good[0])
         raw.send_multipart([good[0], b"{}", b""])
+        raw.send_multipart([*good, b"one part too many"])
         raw.send_multipart([good[0], good[1], b"short"])
         raw.send_multipart([b"sf/1/gate/fused-twice", good[1]])
         raw.send_multipart(good)
         received = subscriber.latest(SOON_S)
         assert (received.sequence, received.same_boot) == (0, False)
-        assert subscriber.refused == 2
+        assert subscriber.refused == 4
 
 
 def test_a_malformed_message_ends_a_loss_free_reading(ipc):
