@@ -37,6 +37,16 @@ def test_a_coded_board_is_found_in_part_and_no_covered_point_is_made_up(coded, m
     assert np.abs(sighting.pixels - truth[sighting.indices]).max() < 1.5  # half covered ones: 1; made-up ones: 3 to 6
 
 
+def test_small_tags_in_thermal_are_found_from_the_few_that_are_read():
+    """26 px a tag, joined by their corner squares: OpenCV reads one or two of the seven that nothing covers."""
+    board = Photographed(parse_target(CODED[1]))
+    image, truth = board.by("thermal", leaning(10, -15, 3), np.array([0, 0, 0.5]), 0.35)
+    sighting = detect(image, board.target)
+    assert sighting is not None
+    assert 20 <= len(sighting.indices) <= 32
+    assert np.abs(sighting.pixels - truth[sighting.indices]).max() < 1.5
+
+
 def test_coded_boards_in_part_are_solved():
     """Seven poses, none of which shows all of the board to both cameras."""
     board = Photographed(parse_target(CODED[0]))

@@ -1,7 +1,8 @@
 """Finds targets whose parts can be told apart (ArUco, AprilGrid, ChArUco), also where they are seen only in part.
 
-Tags that OpenCV reads give the plane of the target; every tag or corner that must then be in the image is measured
-there, and kept where it looks as it should.
+Tags that OpenCV reads give the plane of the target, of ArUco and AprilGrid a single one: what lies next to it and looks
+as it should carries the plane farther. Every tag or corner that must then be in the image is measured there, and kept
+where it looks as it should.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 
 from streamfuse.calibrate.detect.found import Found
-from streamfuse.calibrate.detect.plane import mapped, strays
+from streamfuse.calibrate.detect.plane import fit_homography, mapped, strays
 from streamfuse.calibrate.detect.preparations import Bytes, Prepared
 from streamfuse.calibrate.detect.saddles import looks, refined, spacing_px
 from streamfuse.calibrate.detect.scalar import Scalars
@@ -22,6 +23,7 @@ from streamfuse.calibrate.target import Floats, Target
 from streamfuse.calibrate.views import Indices
 
 FEWEST_TAGS = 3
+"""That must be seen; of ArUco and AprilGrid boards two may be found by their bits, beside one that OpenCV reads."""
 OFF_PLANE = 0.2
 """Distance from the common plane, in sides of a tag, from which a tag was read wrongly."""
 STRAY = 0.08
@@ -34,17 +36,18 @@ SADDLE = 0.75
 
 
 def find(prepared: Prepared, values: Scalars, target: Target) -> Found | None:
+    measure = _saddle_points if target.kind == "charuco" else _tag_points
     for tags in _layouts(target):
-        read = _read(prepared.image, tags)
-        if len(read) < min(FEWEST_TAGS, len(tags.ids)):
-            continue
-        homography = _common_plane({number: prepared.recorded(quad) for number, quad in read.items()}, tags)
-        if homography is None:
-            continue
-        measure = _saddle_points if target.kind == "charuco" else _tag_points
-        found = measure(values, homography, tags, target)
-        if found is not None:
-            return found
+        read = {number: prepared.recorded(quad) for number, quad in _read(prepared.image, tags).items()}
+        if len(read) >= min(FEWEST_TAGS, len(tags.ids)):
+            plane = _common_plane(read, tags)
+            planes = [] if plane is None else [plane]
+        else:
+            planes = [] if target.kind == "charuco" else _planes_of_one(read, tags)
+        for homography in planes:
+            found = measure(values, homography, tags, target)
+            if found is not None:
+                return found
     return None
 
 
@@ -67,6 +70,9 @@ def _read(image: Bytes, tags: Tags) -> dict[int, Floats]:
     asked.markerBorderBits = tags.border
     asked.adaptiveThreshWinSizeMax, asked.adaptiveThreshWinSizeStep = 53, 10
     asked.polygonalApproxAccuracyRate, asked.minMarkerPerimeterRate = 0.05, 0.02
+    # small tags are blurred: the middle of each bit counts, and wrong ones are forgiven, for other tags must agree
+    asked.perspectiveRemovePixelPerCell, asked.perspectiveRemoveIgnoredMarginPerCell = 8, 0.25
+    asked.errorCorrectionRate, asked.maxErroneousBitsInBorderRate = 1.0, 0.5
     corners, ids, _ = cv2.aruco.ArucoDetector(tags.dictionary, asked).detectMarkers(image)
     ids = [] if cast(object, ids) is None else [int(one) for one in np.ravel(ids)]
     quads = [np.asarray(corner, np.float64).reshape(4, 2) for corner in corners]
@@ -95,11 +101,31 @@ def _common_plane(read: dict[int, Floats], tags: Tags) -> Floats | None:
     return None if best is None else best[1]
 
 
+def _planes_of_one(read: dict[int, Floats], tags: Tags) -> list[Floats]:
+    """Homographies from the target's plane that each tag alone stands for, its corners counted from any of them."""
+    planes = [
+        fit_homography(tags.corners[one], np.roll(quad, turn, 0)) for one, quad in read.items() for turn in range(4)
+    ]
+    return [plane for plane in planes if np.isfinite(plane).all() and np.linalg.det(plane[:2, :2]) > 0]
+
+
+def _grown(values: Scalars, homography: Floats, tags: Tags, reach: float) -> Floats:
+    """The plane that all tags agree with which look as they should, tag by tag from where it is known."""
+    numbers, known = list(range(len(tags.ids))), 0
+    while True:
+        quads = corners_refined(values, mapped(homography, tags.corners), reach)
+        good = np.abs(likeness(values, quads, tags, numbers)) > ALIKE
+        if good.sum() <= known:
+            return homography
+        known = int(good.sum())
+        homography = fit_homography(tags.corners[good].reshape(-1, 2), quads[good].reshape(-1, 2))
+
+
 def _tag_points(values: Scalars, homography: Floats, tags: Tags, target: Target) -> Found | None:
     numbers = list(range(len(tags.ids)))
     marker, gap = cast(float, target.marker_m), min(target.pitch_m) - cast(float, target.marker_m)
     reach = 0.8 * min(1 / tags.cells, gap / marker / 2)
-    quads = mapped(homography, tags.corners)
+    quads = mapped(_grown(values, homography, tags, reach), tags.corners)
     for _ in range(2):
         quads = corners_refined(values, quads, reach)
     alike = likeness(values, quads, tags, numbers)
