@@ -11,6 +11,7 @@ import pytest
 from streamfuse.calibrate.detect import detect, look_for
 from streamfuse.calibrate.detect.folders import detect_folders
 from streamfuse.calibrate.detect.pairs import read_image
+from streamfuse.calibrate.detect.preparations import preparations
 from streamfuse.calibrate.detect.stored import load, save
 from streamfuse.calibrate.target import Target, parse_target
 from streamfuse.calibrate.views import View
@@ -77,6 +78,13 @@ def test_a_small_sensor_is_enlarged_and_measured_in_its_own_pixels():
     image, truth = drawn()
     small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     assert rms((small * 255).astype(np.uint8), (truth + 0.5) / 2 - 0.5) < 0.08
+
+
+def test_a_huge_image_is_searched_on_a_smaller_one_and_measured_in_its_own_pixels():
+    image, truth = drawn()
+    huge = cv2.resize(image, None, fx=7, fy=7, interpolation=cv2.INTER_CUBIC)
+    assert rms((huge.clip(0, 1) * 255).astype(np.uint8), (truth + 0.5) * 7 - 0.5) < 0.35
+    assert max(min(one.image.shape) for one in preparations(huge)) == 1500
 
 
 @pytest.mark.parametrize("asked", ["checkerboard:6x5", "checkerboard:8x5", "checkerboard:6x4", "checkerboard:5x4"])

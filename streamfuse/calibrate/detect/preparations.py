@@ -24,6 +24,8 @@ that is tried, and at the others."""
 SMALL, MEDIUM, LARGE = 400, 700, 1400
 """Shorter sides below which images are enlarged first, from which they are not enlarged at all (that helps with squares
 below 5 pixels only, and costs most of the time where no target is), and above which half the size is searched first."""
+HUGE, OF_HUGE = 2000, (1000, 1500)
+"""Shorter side above which only these sizes are searched: whole, 12 megapixels took twice the time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +46,7 @@ def preparations(values: Scalars) -> Iterator[Prepared]:
     first, *_ = scales = _scales(min(values.shape))
     for scale in scales:
         sized = resized(values, scale)
-        at = "" if scale == 1 else f", {scale:g} times the size"
+        at = "" if scale == 1 else f", {scale:.3g} times the size"
         yield Prepared(stretched(sized), scale, "percentile stretch" + at)
         for window in WINDOWS if scale == first else FURTHER_WINDOWS:
             sigma = window * min(sized.shape)
@@ -60,6 +62,8 @@ def _scales(shorter: int) -> tuple[float, ...]:
         return 2.0, 1.0, 3.0
     if shorter < MEDIUM:
         return 1.0, 2.0
+    if shorter > HUGE:
+        return tuple(side / shorter for side in OF_HUGE)
     return (0.5, 1.0) if shorter > LARGE else (1.0,)
 
 
