@@ -125,7 +125,8 @@ def test_messages_name_weights_by_model_and_hash_never_by_path(saved) -> None:
 def test_the_shipped_card_tells_where_the_weights_come_from() -> None:
     card = read_card(SHIPPED / "streamfuse-s.safetensors")
     assert card.parameters == COUNT
-    assert card.steps > 1000
+    assert card.steps > 100
+    assert card.start.startswith("streamfuse-s@")
     assert {"total", *card.loss, "SCD", "VIF", "Qabf"} <= set(card.metrics)
     assert {one.name for one in card.data} == {"msrs", "roadscene", "tno", "m3fd"}
     assert all(one.licence and one.pairs for one in card.data)

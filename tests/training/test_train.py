@@ -37,15 +37,18 @@ def rewrite(project: Path, before: str, after: str) -> None:
     file.write_text(file.read_text().replace(before, after))
 
 
-@pytest.mark.parametrize(("file", "model"), [("train.yaml", "streamfuse-s"), ("train-q.yaml", "streamfuse-q")])
-def test_the_shipped_training_files_are_the_recipes_of_the_shipped_weights(file, model) -> None:
-    recipe = load_training(shipped_path(f"configs/{file}"))
+@pytest.mark.parametrize(("variant", "model"), [("", "streamfuse-s"), ("-q", "streamfuse-q")])
+def test_the_shipped_training_files_are_the_recipes_of_the_shipped_weights(variant, model) -> None:
+    first, recipe = (load_training(shipped_path(f"configs/{name}{variant}.yaml")) for name in ("train", "balance"))
     card = read_card(shipped_path(f"weights/{model}.safetensors"))
     assert recipe.model == model
     assert (card.model, card.steps, card.seed) == (recipe.model, recipe.steps, recipe.seed)
     assert (card.loss_name, card.loss) == ("CombinedGradientLoss", recipe.loss.weights())
     assert [(one.name, one.licence) for one in card.data] == [(one.folder, one.licence) for one in recipe.sets]
     assert card.terms == recipe.terms
+    assert card.start.startswith(f"{first.model}@")
+    assert card.start.endswith(f"({first.steps} steps: streamfuse train configs/train{variant}.yaml --seed {card.seed})")
+    assert (first.model, first.sets, first.seed) == (recipe.model, recipe.sets, recipe.seed)
 
 
 def test_steps_on_one_batch_lower_its_loss(project) -> None:
