@@ -47,7 +47,9 @@ def test_the_shipped_training_files_are_the_recipes_of_the_shipped_weights(varia
     assert [(one.name, one.licence) for one in card.data] == [(one.folder, one.licence) for one in recipe.sets]
     assert card.terms == recipe.terms
     assert card.start.startswith(f"{first.model}@")
-    assert card.start.endswith(f"({first.steps} steps: streamfuse train configs/train{variant}.yaml --seed {card.seed})")
+    assert card.start.endswith(
+        f"({first.steps} steps: streamfuse train configs/train{variant}.yaml --seed {card.seed})"
+    )
     assert (first.model, first.sets, first.seed) == (recipe.model, recipe.sets, recipe.seed)
 
 
