@@ -39,7 +39,9 @@ def rewrite(project: Path, before: str, after: str) -> None:
 
 @pytest.mark.parametrize(("variant", "model"), [("", "streamfuse-s"), ("-q", "streamfuse-q")])
 def test_the_shipped_training_files_are_the_recipes_of_the_shipped_weights(variant, model) -> None:
-    first, recipe = (load_training(shipped_path(f"configs/{name}{variant}.yaml")) for name in ("train", "balance"))
+    first, recipe = (
+        load_training(shipped_path(f"configs/{name}{variant}.yaml")) for name in ("train", "train-balance")
+    )
     card = read_card(shipped_path(f"weights/{model}.safetensors"))
     assert recipe.model == model
     assert (card.model, card.steps, card.seed) == (recipe.model, recipe.steps, recipe.seed)
