@@ -78,9 +78,7 @@ def build(name: str) -> nn.Module:
 def untrained(name: str) -> nn.Module:
     """The model of this name as it is before training. Raises UserError for a name that is not in `MODELS`."""
     plain, rule = split(name)
-    if plain not in TABLE:
-        raise UserError(f"model {name!r} is unknown{_nearest(plain)}; the models are: {', '.join(MODELS)}")
-    entry = TABLE[plain]
+    entry = _entry(plain)
     if rule and rule not in entry.rules:
         rules = f"its rules are: {', '.join(entry.rules)}" if entry.rules else "it has no rules to choose from"
         raise UserError(f"model {plain!r} has no fusion rule {rule!r}; {rules}")
@@ -125,13 +123,18 @@ def _ruled(model: str, rule: str) -> str:
     return f"{split(model)[0]}:{rule}" if rule else model
 
 
-def _shipped_weights(name: str) -> Path:
+def _entry(name: str) -> Entry:
     if name not in TABLE:
         raise UserError(f"model {name!r} is unknown{_nearest(name)}; the models are: {', '.join(MODELS)}")
+    return TABLE[name]
+
+
+def _shipped_weights(name: str) -> Path:
+    entry = _entry(name)
     try:
         return shipped_path(f"weights/{name}{WEIGHTS}")
     except UserError as error:
-        recipe = f"configs/{TABLE[name].recipe}.yaml"
+        recipe = f"configs/{entry.recipe}.yaml"
         raise UserError(
             f"model {name!r}: no weights ship with it; train them: streamfuse train {recipe} --model {name} --data DIR "
             f"--out DIR, then use DIR/{name}{WEIGHTS} as the model"
