@@ -25,7 +25,7 @@ from streamfuse.fuse.ahead import size_of
 from streamfuse.fuse.available import lacks
 from streamfuse.fuse.process import prepare_process
 from streamfuse.fuse.rungs import ENGINES, OFFERS, open_engine
-from streamfuse.models import build, identity, untrained
+from streamfuse.models import MODELS, build, identity, split, untrained
 from streamfuse.roofline.ceilings import Ceilings, measure
 from streamfuse.roofline.count import Need, count
 from streamfuse.terminal import note, print_wide
@@ -135,6 +135,8 @@ def opened(model: str, console: Console) -> nn.Module:
     try:
         return build(model)
     except UserError as error:
+        if split(model)[0] not in MODELS:
+            raise
         network = untrained(model).eval().requires_grad_(False)
         note(console, f"{error}. Timed untrained, which takes as long")
         return network
