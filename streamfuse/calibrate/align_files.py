@@ -20,6 +20,7 @@ from streamfuse.frames import Frame, Pixels
 from streamfuse.lens import Matrix3
 from streamfuse.rig import Calibration, Rig
 from streamfuse.sources.recording import RecordedSource, open_recording
+from streamfuse.terminal import note
 from streamfuse.triptych import write_image
 
 MOST_PAIRS = 8
@@ -53,7 +54,8 @@ def align_files(
     if found.sure or accept_unsure:
         rig.save(out)
         told["rig"] = str(out)
-        console.print(f"rig file {out} (one homography: holds for far scenes or one depth); picture {seen}")
+        written = f"rig file {out} (one homography: holds for far scenes or one depth); picture {seen}"
+        console.print(written, markup=False)
         return told
     told["error"] = (
         f"not sure: the probability that this alignment is right is {found.probability:.2f}, {SURE_TEXT}; no rig file "
@@ -173,7 +175,7 @@ def _print(console: Console, found: Alignment, told: dict[str, Any]) -> None:
         f"px; {found.evidence.agreeing:.0%} of {found.evidence.patches} patches agree"
     )
     for warning in told["warnings"]:
-        console.print(f"[yellow]note:[/] {warning}")
+        note(console, warning)
 
 
 def _swapped(chosen: Chosen) -> str:

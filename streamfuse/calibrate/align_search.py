@@ -26,7 +26,7 @@ ROTATIONS = tuple(math.radians(degrees) for degrees in range(-15, 16, 3))
 LEAST_OVERLAP = 0.3  # of the smaller image
 SHARED = 4  # rotations, of one estimate of chance
 PEAKS = 4  # per scale and rotation
-KEPT = 60
+KEPT = 60  # two lots of what `align` looks at together
 WHITENED = 1.5
 """The visible spectrum is divided by its own smoothed magnitude to this power; 2 is a matched filter (G. L. Turin, "An
 introduction to matched filters", 1960) for noise that has the spectrum of the scene itself."""

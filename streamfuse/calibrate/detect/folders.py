@@ -63,7 +63,7 @@ def detect_folders(folders: Sequence[Path], target: Target, out: Path, console: 
     """
     paired = find_pairs(folders)
     for warning in paired.warnings:
-        console.print(warning, highlight=False)
+        console.print(warning, markup=False, highlight=False)
     _make(out)
     cameras = _Camera(Modality.THERMAL), _Camera(Modality.RGB)
     views = [_view(pair, cameras, target, out) for pair in track(paired.pairs, "detecting", console=console)]
@@ -74,7 +74,7 @@ def detect_folders(folders: Sequence[Path], target: Target, out: Path, console: 
     file = out / "sightings.json"
     save(file, target, views)
     both = sum(view.thermal is not None and view.rgb is not None for view in views)
-    console.print(f"{file}: both cameras saw the target in {both} of {len(views)} poses", highlight=False)
+    console.print(f"{file}: both cameras saw the target in {both} of {len(views)} poses", markup=False, highlight=False)
     told = {camera.modality.value: {"found": camera.found, "of": len(camera.looks)} for camera in cameras}
     return {"sightings": str(file), "target": target.name, **told, "both": both, "poses": len(views)}
 
