@@ -22,6 +22,7 @@ from streamfuse.training.losses.intensity import IntensityLoss
 from streamfuse.training.losses.laplacian import LaplacianGradientLoss
 from streamfuse.training.losses.max_gradient import MaxGradientLoss
 from streamfuse.training.losses.overshoot import OvershootLoss
+from streamfuse.training.losses.salience import SalienceLoss
 from streamfuse.training.losses.soft_hog import SoftHOGLoss
 from streamfuse.training.losses.structure import MSSSIMLoss, SSIMLoss
 from streamfuse.training.losses.temporal import TemporalConsistencyLoss
@@ -43,6 +44,7 @@ TERMS: dict[str, type[FusionLoss]] = {
     "edge_transfer": EdgeTransferLoss,
     "fidelity": FidelityLoss,
     "overshoot": OvershootLoss,
+    "salience": SalienceLoss,
     "temporal": TemporalConsistencyLoss,
 }
 """Every term by its name in loss files and logs."""

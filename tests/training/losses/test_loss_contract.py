@@ -30,6 +30,7 @@ SETTINGS = [
     ("ssim", {"weights": "blocks"}),
     ("ms_ssim", {}),
     ("ms_ssim", {"form": "published", "share": 0.3}),
+    ("salience", {}),
 ]
 EVERY = [
     pytest.param(TERMS[name](**kwargs), id=" ".join((name, *map(str, kwargs.values())))) for name, kwargs in SETTINGS

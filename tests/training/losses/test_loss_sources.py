@@ -1,4 +1,4 @@
-"""Intensity, block weights, Laplacian and the veil: which source is wanted how much."""
+"""Intensity, block weights, Laplacian, salience and the veil: which source is wanted how much."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from loss_images import flat, noise, slope, smooth
 
 from streamfuse.training.losses.intensity import IntensityLoss
 from streamfuse.training.losses.laplacian import LaplacianGradientLoss, laplacian
+from streamfuse.training.losses.salience import SalienceLoss
 from streamfuse.training.losses.sobel import gradients
 from streamfuse.training.losses.veil import BELOW, unveiled
 from streamfuse.training.losses.weight_block import WeightBlockGradientLoss, block_weights, thermal_share
@@ -120,3 +121,32 @@ def test_lifting_the_veil_amplifies_noise_less_than_twofold_and_cold_things_hard
     slopes = bare.flatten()[rising].diff() / noisy.flatten()[rising].diff().clamp(min=1e-9)
     assert slopes.max() < 1.85
     assert slopes[0] == pytest.approx(1.8 * BELOW, rel=0.05)
+
+
+def walker(there: float, ground: float) -> torch.Tensor:
+    scene = flat(ground, 80, 90)
+    scene[..., 30:40, 40:44] = there
+    return scene
+
+
+def test_a_warm_target_lost_in_glare_costs_one_and_a_dark_one_two() -> None:
+    thermal, glare = walker(0.8, 0.3), flat(1.0, 80, 90)
+    loss = SalienceLoss(window=31, share=0.8)
+    assert float(loss(thermal, thermal, glare)) == 0
+    assert float(loss(walker(0.7, 0.3), thermal, glare)) == pytest.approx(0, abs=1e-6), "0.8 of the contrast is enough"
+    assert float(loss(glare, thermal, glare)) == pytest.approx(1, abs=0.03)
+    assert float(loss(walker(0.6, 1.0), thermal, glare)) == pytest.approx(2, abs=0.06)
+    assert float(slope(loss, glare, thermal, glare)[..., 30:40, 40:44].max()) < 0, (
+        "brighter is better, everywhere in it"
+    )
+
+
+def test_what_is_cold_or_hardly_warm_is_no_target() -> None:
+    lost = flat(0.5, 80, 90)
+    assert float(SalienceLoss()(lost, walker(0.1, 0.6), lost)) == 0
+    assert float(SalienceLoss(least=0.1)(lost, walker(0.39, 0.3), lost)) == 0
+
+
+def test_salience_looks_at_contrast_and_not_at_brightness() -> None:
+    thermal, lost = walker(0.8, 0.3), flat(0.9, 80, 90)
+    assert float(SalienceLoss()(walker(0.6, 0.1), thermal, lost)) == pytest.approx(0, abs=1e-6)
