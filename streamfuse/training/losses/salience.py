@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from streamfuse.training.losses.term import Count, FusionLoss, Share
 
@@ -41,8 +40,14 @@ class SalienceLoss(FusionLoss):
 
 def contrast(images: Tensor, window: int) -> Tensor:
     """Each pixel minus the mean of the window around it, which the border cuts: N 1 H W -> the same."""
-    reach = [min(window // 2, side - 1) for side in images.shape[-2:]]
-    sides = [2 * one + 1 for one in reach]
-    # Along one axis after the other: the same mean, and quicker.
-    rows = F.avg_pool2d(images, (1, sides[1]), 1, (0, reach[1]), count_include_pad=False)
-    return images - F.avg_pool2d(rows, (sides[0], 1), 1, (reach[0], 0), count_include_pad=False)
+    return images - mean_along(mean_along(images, window // 2, dim=3), window // 2, dim=2)
+
+
+def mean_along(images: Tensor, reach: int, dim: int) -> Tensor:
+    """Mean of the pixels up to `reach` away along one axis, by running sums: as quick for a wide window as for none."""
+    side = images.shape[dim]
+    at = torch.arange(side, device=images.device)
+    first, end = (at - reach).clamp_min(0), (at + reach + 1).clamp_max(side)
+    sums = torch.cat((torch.zeros_like(images.narrow(dim, 0, 1)), images.cumsum(dim)), dim)
+    count = (end - first).to(images.dtype).view((-1, 1) if dim == 2 else (-1,))
+    return (sums.index_select(dim, end) - sums.index_select(dim, first)) / count
