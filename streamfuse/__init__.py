@@ -8,7 +8,7 @@ Read the stream, in any process and without the rest of streamfuse being loaded:
         while (frame := subscriber.latest()) is not None:
             print(frame.sequence, frame.state.value, f"{age_ns(frame) / 1e6:.1f} ms old", frame.pixels.shape)
 
-Importing this loads numpy and pyzmq, nothing heavier.
+Importing this loads numpy, pyzmq and msgspec, nothing heavier.
 """
 
 from streamfuse.errors import StreamfuseError, UserError, WireError

@@ -1,6 +1,6 @@
 """The reading end: one thread drains the socket, so that a slow reader finds the newest frame and never an old one.
 
-numpy and pyzmq only. What a message means is `wire.py`'s business; what to do with a frame is the caller's.
+Light: numpy, pyzmq, msgspec. What a message means is `wire.py`'s business; what to do with a frame is the caller's.
 """
 
 from __future__ import annotations

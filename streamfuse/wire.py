@@ -1,7 +1,7 @@
 """The message layout `sf/1`: FusedFrame, Info, Heartbeat and Bye <-> the parts of one ZeroMQ message.
 
     part 0     topic   sf/1/<rig>/<stream>
-    part 1     header  UTF-8 JSON object (docs/sf1.schema.json, docs/consume.md)
+    part 1     header  UTF-8 JSON object (wire_header.py, docs/sf1.schema.json, docs/consume.md)
     part 2..n  one buffer per entry of header.images, in that order
 
 Pure: no sockets and no clock; times come in as arguments. Keys may be added, never re-used; unknown ones are ignored.
@@ -9,17 +9,20 @@ Pure: no sockets and no clock; times come in as arguments. Keys may be added, ne
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamfuse import wire_header as layout
 from streamfuse.errors import WireError
-from streamfuse.frames import Alignment, Clock, FusedFrame, InputInfo, Pixels, Radiometric, State, Turn
+from streamfuse.frames import Alignment, FusedFrame, InputInfo, Pixels, Radiometric
 from streamfuse.timing import stage_durations_ns
-from streamfuse.wire_fields import Fields, ns_from_us, read_object, time_fields, us_from_ns, write_object
+from streamfuse.wire_header import FrameHeader, Header, InputEntry, Time, ns_from_us, read, us_from_ns, write
 from streamfuse.wire_image import JPEG_QUALITY, PackedImage, pack, unpack
 
 PREFIX = "sf/1/"
@@ -27,11 +30,14 @@ REVISION = 1
 """`v` of the header: grows when keys are added. What breaks readers changes the number in the topic instead."""
 
 STREAMS = ("fused", "thermal", "thermal-raw", "visible")
-RECORDS = ("info", "heartbeat", "bye")
-MAX_IMAGES = 8
-MAX_KNOTS = 4096
+RECORDS: dict[str, type[Header]] = {
+    "info": layout.InfoHeader,
+    "heartbeat": layout.HeartbeatHeader,
+    "bye": layout.ByeHeader,
+}
 
 Part = bytes | bytearray | memoryview
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,36 +119,40 @@ def encode(
     if images is None:
         pixels = {frame.stream: frame.pixels, **frame.layers}
         images = [pack(name, image, codec, jpeg_quality) for name, image in pixels.items()]
-    header = {
-        **_origin_fields(origin, frame.stream, frame.session),
-        "seq": frame.sequence,
-        **_time_fields(frame, origin),
-        "inputs": _input_fields(frame, origin),
-        "state": frame.state.value,
-        "confidence": float(frame.confidence),
-        "alignment": _alignment_fields(frame.alignment),
-        "calibration": frame.calibration,
-        "method": {"model": frame.model, "engine": frame.engine},
-        "stages_us": {stage: us_from_ns(ns) for stage, ns in stage_durations_ns(frame.stamps).items()},
-        "drops": dict(frame.drops),
-        "images": [image.entry for image in images],
-        "extra": _extra_fields(frame, images),
-    }
-    return [topic(origin.rig, frame.stream), write_object(header, "header"), *(image.buffer for image in images)]
+    domain = "utc" if frame.recording_ns is None else "recording"
+    header = FrameHeader(
+        **_common(origin, frame.stream, frame.session),
+        seq=frame.sequence,
+        stamp=Time.of(_capture_wall_ns(frame, origin) if frame.recording_ns is None else frame.recording_ns),
+        capture_ns=frame.capture_ns,
+        offered_ns=frame.stamps.get("offered", frame.capture_ns),
+        clock=layout.ClockEntry(domain, frame.clock, us_from_ns(frame.capture_error_ns)),
+        inputs=_input_entries(frame, origin),
+        state=frame.state,
+        confidence=float(frame.confidence),
+        alignment=_alignment_entry(frame.alignment),
+        calibration=frame.calibration,
+        method=layout.Method(frame.model, frame.engine),
+        stages_us={stage: us_from_ns(ns) for stage, ns in stage_durations_ns(frame.stamps).items()},
+        drops=dict(frame.drops),
+        images=[image.entry for image in images],
+        extra=_extra(frame, images),
+    )
+    return [topic(origin.rig, frame.stream), write(header), *(image.buffer for image in images)]
 
 
 def encode_record(record: Record, origin: Origin) -> list[Part]:
-    """The two parts of an info, heartbeat or bye message."""
+    """The two parts of an info, heartbeat or bye message. WireError when a value does not fit the layout."""
     stream = type(record).__name__.lower()
-    header = _origin_fields(origin, stream, record.session)
+    common = _common(origin, stream, record.session)
     if isinstance(record, Info):
-        header |= {"info": dict(record.content)}
+        header: Header = layout.InfoHeader(**common, info=_plain(record.content))
     elif isinstance(record, Heartbeat):
-        header |= {"seq": record.sequence, "fps": record.fps, "drops": dict(record.drops)}
-        header |= {"sources": dict(record.sources)}
+        common |= {"drops": dict(record.drops), "sources": dict(record.sources)}
+        header = layout.HeartbeatHeader(**common, seq=record.sequence, fps=float(record.fps))
     else:
-        header |= {"seq": record.sequence}
-    return [topic(origin.rig, stream), write_object(header, "header")]
+        header = layout.ByeHeader(**common, seq=record.sequence)
+    return [topic(origin.rig, stream), write(header)]
 
 
 def decode(parts: Sequence[Part], *, boot_id: str) -> FusedFrame | Record:
@@ -153,21 +163,21 @@ def decode(parts: Sequence[Part], *, boot_id: str) -> FusedFrame | Record:
     if len(parts) < 2:
         raise WireError(f"a message has a topic, a header and its images; found {len(parts)} parts")
     stream = split_topic(parts[0])[1]
-    header = read_object(_flat(parts[1]), "header")
-    if header.text("stream") != stream:
-        raise WireError(f"the topic says {stream[:40]}, the header {header.text('stream')[:40]}")
-    if stream in RECORDS:
-        return _decode_record(header, stream)
-    return _decode_frame(header, _decode_images(header, parts[2:]), same_boot=header.text("boot_id") == boot_id)
+    header = read(_flat(parts[1]), RECORDS.get(stream, FrameHeader))
+    if header.stream != stream:
+        raise WireError(f"the topic says {stream[:40]}, the header {header.stream[:40]}")
+    if isinstance(header, FrameHeader):
+        return _decode_frame(header, _decode_images(header, parts[2:]), same_boot=header.boot_id == boot_id)
+    return _decode_record(header)
 
 
-def _origin_fields(origin: Origin, stream: str, session: str) -> dict[str, Any]:
+def _common(origin: Origin, stream: str, session: str) -> dict[str, Any]:
     return {
         "v": REVISION,
         "rig": origin.rig,
         "stream": stream,
         "session": session,
-        "published": time_fields(origin.published_wall_ns),
+        "published": Time.of(origin.published_wall_ns),
         "published_ns": origin.published_ns,
         "boot_id": origin.boot_id,
     }
@@ -177,194 +187,155 @@ def _capture_wall_ns(frame: FusedFrame, origin: Origin) -> int:
     return frame.capture_ns + origin.wall_offset_ns if frame.wall_ns is None else frame.wall_ns
 
 
-def _time_fields(frame: FusedFrame, origin: Origin) -> dict[str, Any]:
-    recorded = frame.recording_ns is not None
-    stamp_ns = frame.recording_ns if frame.recording_ns is not None else _capture_wall_ns(frame, origin)
-    return {
-        "stamp": time_fields(stamp_ns),
-        "capture_ns": frame.capture_ns,
-        "offered_ns": frame.stamps.get("offered", frame.capture_ns),
-        "clock": {
-            "domain": "recording" if recorded else "utc",
-            "sync": frame.clock.value,
-            "error_us": us_from_ns(frame.capture_error_ns),
-        },
-    }
-
-
-def _input_fields(frame: FusedFrame, origin: Origin) -> list[dict[str, Any]]:
-    inputs = {"thermal": (frame.thermal, frame.skew_ns), "rgb": (frame.rgb, 0)}
+def _input_entries(frame: FusedFrame, origin: Origin) -> list[InputEntry]:
     wall_offset_ns = _capture_wall_ns(frame, origin) - frame.capture_ns
-    entries: list[dict[str, Any]] = []
-    for name, (info, skew_ns) in inputs.items():
-        entry: dict[str, Any] = {"name": name, "missing": info is None, "held": info is not None and info.held}
-        if info is not None:
-            entry |= {"seq": info.sequence, "capture_ns": info.capture_ns}
-            entry |= {"skew_us": None if skew_ns is None else us_from_ns(skew_ns)}
-            if frame.recording_ns is None:
-                entry |= {"stamp": time_fields(info.capture_ns + wall_offset_ns)}
-            elif info.recording_ns is not None:
-                entry |= {"stamp": time_fields(info.recording_ns)}
+    entries: list[InputEntry] = []
+    for name, info, skew_ns in (("thermal", frame.thermal, frame.skew_ns), ("rgb", frame.rgb, 0)):
+        if info is None:
+            entries.append(InputEntry(name=name, missing=True, held=False))
+            continue
+        stamp_ns = info.capture_ns + wall_offset_ns if frame.recording_ns is None else info.recording_ns
+        stamp = None if stamp_ns is None else Time.of(stamp_ns)
+        skew_us = None if skew_ns is None else us_from_ns(skew_ns)
+        entry = InputEntry(
+            name=name,
+            missing=False,
+            held=info.held,
+            seq=info.sequence,
+            capture_ns=info.capture_ns,
+            skew_us=skew_us,
+            stamp=stamp,
+        )
         entries.append(entry)
     return entries
 
 
-def _extra_fields(frame: FusedFrame, images: Sequence[PackedImage]) -> dict[str, Any]:
-    extra: dict[str, Any] = {"stamps_ns": dict(frame.stamps)}
-    if frame.name:
-        extra["name"] = frame.name
-    if not any(image.entry["name"].startswith("thermal") for image in images):
-        return extra
-    if frame.radiometric is not None:
-        scale = frame.radiometric
-        extra["radiometric"] = {"scale": float(scale.scale), "offset": float(scale.offset), "unit": scale.unit}
-    if frame.tone is not None:
-        counts, values = frame.tone
-        if counts.shape != values.shape or counts.ndim != 1 or len(counts) > MAX_KNOTS:
-            raise WireError(f"tone knots must be two lists of equal length, at most {MAX_KNOTS}")
-        extra["tone"] = {"counts": counts.tolist(), "values": values.tolist()}
-    return extra
+def _extra(frame: FusedFrame, images: Sequence[PackedImage]) -> layout.Extra:
+    stamps_ns, name = dict(frame.stamps), frame.name or None
+    if not any(image.entry.name.startswith("thermal") for image in images):
+        return layout.Extra(stamps_ns=stamps_ns, name=name)
+    scale = frame.radiometric
+    scale = scale and layout.RadiometricEntry(float(scale.scale), float(scale.offset), scale.unit)
+    return layout.Extra(stamps_ns=stamps_ns, name=name, radiometric=scale, tone=_tone_entry(frame))
 
 
-def _alignment_fields(alignment: Alignment) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "state": alignment.state,
-        "drift_px": [round(float(value), 3) for value in alignment.drift_px],
-        "spread_px": round(float(alignment.spread_px), 3),
-        "applied_px": [round(float(value), 3) for value in alignment.applied_px],
-        "trusted": float(alignment.trusted),
-    }
-    if (turn := alignment.turn) is not None:
-        told["turn"] = {
-            "frozen": turn.frozen,
-            "drift": [round(float(value), 6) for value in turn.drift],
-            "spread": round(float(turn.spread), 6),
-            "applied": [round(float(value), 6) for value in turn.applied],
-        }
-    return told
+def _tone_entry(frame: FusedFrame) -> layout.ToneEntry | None:
+    if frame.tone is None:
+        return None
+    counts, values = frame.tone
+    if counts.shape != values.shape or counts.ndim != 1 or len(counts) > layout.MAX_KNOTS:
+        raise WireError(f"tone knots must be two lists of equal length, at most {layout.MAX_KNOTS}")
+    return layout.ToneEntry(counts.tolist(), values.tolist())
 
 
-def _decode_record(header: Fields, stream: str) -> Record:
-    session = header.text("session")
-    if stream == "info":
-        return Info(session=session, content=header.inner("info").values)
-    if stream == "heartbeat":
-        drops, sources = header.integers("drops"), header.texts("sources")
-        sequence, fps = header.integer("seq"), header.number("fps")
-        return Heartbeat(session=session, sequence=sequence, fps=fps, drops=drops, sources=sources)
-    return Bye(session=session, sequence=header.integer("seq"))
+def _alignment_entry(alignment: Alignment) -> layout.AlignmentEntry:
+    rolled = alignment.turn
+    turn = rolled and layout.TurnEntry(
+        rolled.frozen, _rounded(rolled.drift, 6), round(float(rolled.spread), 6), _rounded(rolled.applied, 6)
+    )
+    return layout.AlignmentEntry(
+        alignment.state,
+        _rounded(alignment.drift_px, 3),
+        round(float(alignment.spread_px), 3),
+        _rounded(alignment.applied_px, 3),
+        float(alignment.trusted),
+        turn,
+    )
 
 
-def _decode_images(header: Fields, parts: Sequence[Part]) -> dict[str, Pixels]:
-    entries = header.inners("images", MAX_IMAGES)
+def _rounded(pair: tuple[float, float], digits: int) -> tuple[float, float]:
+    return round(float(pair[0]), digits), round(float(pair[1]), digits)
+
+
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON has it; WireError for what it has no word for: NaN, dates, arrays."""
+    try:
+        return json.loads(json.dumps(dict(content), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WireError(f"header.info cannot be written as JSON: {error}") from error
+
+
+def _decode_record(header: Header) -> Record:
+    if isinstance(header, layout.InfoHeader):
+        return Info(session=header.session, content=header.info)
+    if isinstance(header, layout.HeartbeatHeader):
+        drops, sources = header.drops or {}, header.sources or {}
+        return Heartbeat(session=header.session, sequence=header.seq, fps=header.fps, drops=drops, sources=sources)
+    assert isinstance(header, layout.ByeHeader)
+    return Bye(session=header.session, sequence=header.seq)
+
+
+def _decode_images(header: FrameHeader, parts: Sequence[Part]) -> dict[str, Pixels]:
+    entries = header.images
     if not entries or len(entries) != len(parts):
         raise WireError(
             f"header.images lists {len(entries)} images, the message has {len(parts)}; at least 1 is needed"
         )
-    images = {entry.text("name"): unpack(entry, _flat(part)) for entry, part in zip(entries, parts, strict=True)}
+    pairs = enumerate(zip(entries, parts, strict=True))
+    images = {entry.name: unpack(entry, _flat(part), f"header.images[{i}]") for i, (entry, part) in pairs}
     if len(images) != len(entries):
         raise WireError("header.images lists one name twice")
     return images
 
 
-def _decode_frame(header: Fields, images: dict[str, Pixels], *, same_boot: bool) -> FusedFrame:
+def _decode_frame(header: FrameHeader, images: dict[str, Pixels], *, same_boot: bool) -> FusedFrame:
     first, *others = images
-    clock, method, extra = header.inner("clock"), header.inner("method"), header.inner("extra")
-    capture_ns, stamp_ns = header.integer("capture_ns"), header.time_ns("stamp")
-    wall_ns = header.time_ns("published") - header.integer("published_ns") + capture_ns
-    recorded = clock.text("domain") == "recording"
-    thermal, rgb, skew_ns = _decode_inputs(header, recorded=recorded)
+    extra, stamp_ns, recorded = header.extra, header.stamp.ns, header.clock.domain == "recording"
     return FusedFrame(
         pixels=images[first],
-        stream=header.text("stream"),
-        sequence=header.count("seq"),
-        capture_ns=capture_ns,
-        clock=clock.choice("sync", Clock),
-        state=header.choice("state", State),
-        thermal=thermal,
-        rgb=rgb,
-        skew_ns=skew_ns,
-        capture_error_ns=ns_from_us(clock.number("error_us")),
+        stream=header.stream,
+        sequence=header.seq,
+        capture_ns=header.capture_ns,
+        clock=header.clock.sync,
+        state=header.state,
+        **_decode_inputs(header.inputs, recorded=recorded),
+        capture_error_ns=ns_from_us(header.clock.error_us),
         recording_ns=stamp_ns if recorded else None,
-        wall_ns=wall_ns if recorded else stamp_ns,
-        name=extra.text("name") if extra.has("name") else "",
-        engine=method.text("engine"),
-        model=method.text("model"),
-        calibration=header.text("calibration"),
-        confidence=header.number("confidence"),
-        alignment=_decode_alignment(header),
-        session=header.text("session"),
+        wall_ns=header.published.ns - header.published_ns + header.capture_ns if recorded else stamp_ns,
+        name=extra.name or "",
+        engine=header.method.engine,
+        model=header.method.model,
+        calibration=header.calibration,
+        confidence=header.confidence,
+        alignment=_as_told(header.alignment, Alignment) or Alignment(),
+        session=header.session,
         same_boot=same_boot,
-        drops=header.integers("drops"),
-        stamps=extra.integers("stamps_ns"),
+        drops=header.drops or {},
+        stamps=extra.stamps_ns or {},
         layers={name: images[name] for name in others},
-        tone=_decode_tone(extra),
-        radiometric=_decode_radiometric(extra),
+        tone=_decode_tone(extra.tone),
+        radiometric=_as_told(extra.radiometric, Radiometric),
     )
 
 
-def _decode_inputs(header: Fields, *, recorded: bool) -> tuple[InputInfo | None, InputInfo | None, int | None]:
-    entries = {entry.text("name"): entry for entry in header.inners("inputs", MAX_IMAGES)}
-    infos = {name: _decode_input(entry, recorded) for name, entry in entries.items() if not entry.flag("missing")}
-    thermal = infos.get("thermal")
-    skewed = thermal is not None and entries["thermal"].has("skew_us")
-    return thermal, infos.get("rgb"), ns_from_us(entries["thermal"].number("skew_us")) if skewed else None
+def _decode_inputs(entries: Sequence[InputEntry], *, recorded: bool) -> dict[str, Any]:
+    """`thermal`, `rgb` and `skew_ns` of the frame."""
+    told: dict[str, Any] = {"thermal": None, "rgb": None, "skew_ns": None}
+    for i, entry in enumerate(entries):
+        if entry.missing:
+            continue
+        if entry.seq is None or entry.capture_ns is None:
+            raise WireError(f"header.inputs[{i}]: seq and capture_ns are needed where missing is false")
+        stamp_ns = entry.stamp.ns if recorded and entry.stamp else None
+        info = InputInfo(sequence=entry.seq, capture_ns=entry.capture_ns, recording_ns=stamp_ns, held=entry.held)
+        if entry.name in ("thermal", "rgb"):
+            told[entry.name] = info
+        if entry.name == "thermal" and isinstance(entry.skew_us, float):
+            told["skew_ns"] = ns_from_us(entry.skew_us)
+    return told
 
 
-def _decode_input(entry: Fields, recorded: bool) -> InputInfo:
-    return InputInfo(
-        sequence=entry.integer("seq"),
-        capture_ns=entry.integer("capture_ns"),
-        recording_ns=entry.time_ns("stamp") if recorded and entry.has("stamp") else None,
-        held=entry.flag("held"),
-    )
-
-
-def _decode_alignment(header: Fields) -> Alignment:
-    if not header.has("alignment"):
-        return Alignment()
-    fields = header.inner("alignment")
-    return Alignment(
-        state=fields.text("state"),
-        drift_px=_pair_of(fields, "drift_px"),
-        spread_px=fields.number("spread_px"),
-        applied_px=_pair_of(fields, "applied_px"),
-        trusted=fields.number("trusted"),
-        turn=_decode_turn(fields.inner("turn")) if fields.has("turn") else None,
-    )
-
-
-def _decode_turn(fields: Fields) -> Turn:
-    return Turn(
-        frozen=fields.flag("frozen"),
-        drift=_pair_of(fields, "drift"),
-        spread=fields.number("spread"),
-        applied=_pair_of(fields, "applied"),
-    )
-
-
-def _pair_of(fields: Fields, key: str) -> tuple[float, float]:
-    numbers = fields.numbers(key, 2)
-    if len(numbers) != 2:
-        raise WireError(f"{fields.where}.{key} must be two numbers, found {len(numbers)}")
-    return numbers[0], numbers[1]
-
-
-def _decode_tone(extra: Fields) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    if not extra.has("tone"):
+def _decode_tone(tone: layout.ToneEntry | None) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    if tone is None:
         return None
-    tone = extra.inner("tone")
-    counts, values = tone.numbers("counts", MAX_KNOTS), tone.numbers("values", MAX_KNOTS)
-    if len(counts) != len(values):
-        raise WireError(f"{tone.where} has {len(counts)} counts and {len(values)} values")
-    return np.asarray(counts, np.float32), np.asarray(values, np.float32)
+    if len(tone.counts) != len(tone.values):
+        raise WireError(f"header.extra.tone has {len(tone.counts)} counts and {len(tone.values)} values")
+    return np.asarray(tone.counts, np.float32), np.asarray(tone.values, np.float32)
 
 
-def _decode_radiometric(extra: Fields) -> Radiometric | None:
-    if not extra.has("radiometric"):
-        return None
-    fields = extra.inner("radiometric")
-    return Radiometric(fields.number("scale"), fields.number("offset"), fields.text("unit"))
+def _as_told(entry: msgspec.Struct | None, kind: type[Told]) -> Told | None:
+    """An entry as the type of `frames.py` that has the same fields."""
+    return None if entry is None else msgspec.convert(entry, kind, from_attributes=True)
 
 
 def _flat(part: Part) -> memoryview:

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamfuse.errors import UserError, WireError
 from streamfuse.frames import Pixels
-from streamfuse.wire_fields import Fields
+from streamfuse.wire_header import ImageEntry
 
 MAX_SIDE = 16384
 MAX_IMAGE_BYTES = 256 << 20
@@ -51,7 +51,7 @@ WORDS: dict[tuple[str | int, ...], str] = {("u", 1): "mono8", ("u", 2): "mono16"
 class PackedImage:
     """A header entry and the buffer it describes."""
 
-    entry: dict[str, Any]
+    entry: ImageEntry
     buffer: bytes | memoryview
 
 
@@ -66,26 +66,27 @@ def pack(name: str, pixels: Pixels, codec: str = "raw", jpeg_quality: int = JPEG
         buffer = memoryview(_jpeg(pixels, jpeg_quality))
     else:
         codec, buffer = "raw", np.ascontiguousarray(pixels, encoding.dtype).data.cast("B")
-    entry: dict[str, Any] = {"name": name, "width": width, "height": height, "encoding": encoding.word}
-    entry |= {"step": width * encoding.pixel_bytes, "codec": codec, "bytes": buffer.nbytes}
-    return PackedImage(entry, buffer)
+    step = width * encoding.pixel_bytes
+    return PackedImage(ImageEntry(name, width, height, encoding.word, step, codec, buffer.nbytes), buffer)
 
 
-def unpack(entry: Fields, buffer: memoryview) -> Pixels:
-    """The pixels an entry describes, read-only; raw ones are a view of `buffer`. WireError where they disagree."""
-    encoding = ENCODINGS.get(entry.text("encoding"))
+def unpack(entry: ImageEntry, buffer: memoryview, where: str) -> Pixels:
+    """The pixels an entry describes, read-only; raw ones are a view of `buffer`. WireError where they disagree.
+
+    `where`: the entry's place in the header, for the error text.
+    """
+    encoding = ENCODINGS.get(entry.encoding)
     if encoding is None:
-        raise WireError(f"{entry.where}.encoding is {entry.text('encoding')[:40]!r}; known are {', '.join(ENCODINGS)}")
-    width, height = _checked_size(entry, encoding)
-    if entry.integer("bytes") != buffer.nbytes:
-        raise WireError(f"{entry.where} announces {entry.integer('bytes')} bytes, its part has {buffer.nbytes}")
-    codec = entry.text("codec")
-    if codec == "raw":
-        pixels = _raw_pixels(entry, encoding, (width, height), buffer)
-    elif codec == "jpeg":
-        pixels = _jpeg_pixels(entry, encoding, (width, height), buffer)
+        raise WireError(f"{where}.encoding is {entry.encoding[:40]!r}; known are {', '.join(ENCODINGS)}")
+    _check_size(entry, encoding, where)
+    if entry.bytes != buffer.nbytes:
+        raise WireError(f"{where} announces {entry.bytes} bytes, its part has {buffer.nbytes}")
+    if entry.codec == "raw":
+        pixels = _raw_pixels(entry, encoding, buffer, where)
+    elif entry.codec == "jpeg":
+        pixels = _jpeg_pixels(entry, encoding, buffer, where)
     else:
-        raise WireError(f"{entry.where}.codec is {codec[:40]!r}; known are {', '.join(CODECS)}")
+        raise WireError(f"{where}.codec is {entry.codec[:40]!r}; known are {', '.join(CODECS)}")
     pixels.flags.writeable = False
     return pixels
 
@@ -114,19 +115,18 @@ def _encoding_of(name: str, pixels: Pixels) -> Encoding:
     return ENCODINGS[word]
 
 
-def _checked_size(entry: Fields, encoding: Encoding) -> tuple[int, int]:
-    width, height, step = entry.integer("width"), entry.integer("height"), entry.integer("step")
+def _check_size(entry: ImageEntry, encoding: Encoding, where: str) -> None:
+    width, height, step = entry.width, entry.height, entry.step
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-        raise WireError(f"{entry.where} is {width}x{height}; each side must be 1 to {MAX_SIDE} pixels")
+        raise WireError(f"{where} is {width}x{height}; each side must be 1 to {MAX_SIDE} pixels")
     if step != width * encoding.pixel_bytes or step * height > MAX_IMAGE_BYTES:
-        raise WireError(f"{entry.where}.step is {step} for {width}x{height} {encoding.word}")
-    return width, height
+        raise WireError(f"{where}.step is {step} for {width}x{height} {encoding.word}")
 
 
-def _raw_pixels(entry: Fields, encoding: Encoding, size: tuple[int, int], buffer: memoryview) -> Pixels:
-    width, height = size
-    if buffer.nbytes != width * height * encoding.pixel_bytes:
-        raise WireError(f"{entry.where} needs {width * height * encoding.pixel_bytes} bytes, found {buffer.nbytes}")
+def _raw_pixels(entry: ImageEntry, encoding: Encoding, buffer: memoryview, where: str) -> Pixels:
+    width, height = entry.width, entry.height
+    if buffer.nbytes != entry.step * height:
+        raise WireError(f"{where} needs {entry.step * height} bytes, found {buffer.nbytes}")
     flat = np.frombuffer(buffer, encoding.dtype)
     if encoding.channels == 1:
         return flat.reshape(height, width)
@@ -140,20 +140,21 @@ def _jpeg(pixels: Pixels, quality: int) -> Any:
     return cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
 
 
-def _jpeg_pixels(entry: Fields, encoding: Encoding, size: tuple[int, int], buffer: memoryview) -> Pixels:
+def _jpeg_pixels(entry: ImageEntry, encoding: Encoding, buffer: memoryview, where: str) -> Pixels:
+    size = entry.width, entry.height
     if encoding.dtype != "|u1":
-        raise WireError(f"{entry.where}: JPEG cannot hold {encoding.word}")
+        raise WireError(f"{where}: JPEG cannot hold {encoding.word}")
     inside = next(_jpeg_sizes(bytes(buffer)), None)
     if inside != size:
-        raise WireError(f"{entry.where} announces {size}, the JPEG inside is {inside or 'not readable'}")
+        raise WireError(f"{where} announces {size}, the JPEG inside is {inside or 'not readable'}")
     cv2 = opencv("reading JPEG")
     colour = cv2.IMREAD_GRAYSCALE if encoding.channels == 1 else cv2.IMREAD_COLOR
     try:
         pixels = cv2.imdecode(np.frombuffer(buffer, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
-        raise WireError(f"{entry.where} holds a JPEG that cannot be decoded: {error}") from error
+        raise WireError(f"{where} holds a JPEG that cannot be decoded: {error}") from error
     if pixels is None or pixels.shape[:2] != (size[1], size[0]):
-        raise WireError(f"{entry.where} holds a JPEG that cannot be decoded")
+        raise WireError(f"{where} holds a JPEG that cannot be decoded")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if encoding.channels == 3 else pixels
 
 

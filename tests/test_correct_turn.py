@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from test_correct import SIZE, error, estimator, pair, scene
@@ -19,8 +19,7 @@ from streamfuse.depths import Geometry
 from streamfuse.frames import Alignment, Turn
 from streamfuse.register import Registrar
 from streamfuse.rig import Rig
-from streamfuse.wire import _alignment_fields, _decode_alignment
-from streamfuse.wire_fields import Fields
+from streamfuse.wire import _alignment_entry
 
 CORNER_PX = math.hypot(640, 512) / 2
 
@@ -188,9 +187,8 @@ def test_a_turn_that_is_not_corrected_costs_confidence() -> None:
 
 def test_the_message_carries_the_turn() -> None:
     told = Alignment(state="following", turn=Turn(frozen=True, drift=(0.005, -0.002), spread=1e-4, applied=(0.004, 0)))
-    header = json.loads(json.dumps({"alignment": _alignment_fields(told)}))
-    assert _decode_alignment(Fields(header, "header")) == told
-    assert "turn" not in _alignment_fields(Alignment())
+    assert msgspec.json.decode(msgspec.json.encode(_alignment_entry(told)), type=Alignment) == told
+    assert b"turn" not in msgspec.json.encode(_alignment_entry(Alignment()))
 
 
 def test_in_words() -> None:

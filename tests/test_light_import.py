@@ -1,4 +1,4 @@
-"""Reading a stream is light: importing streamfuse loads numpy and pyzmq, nothing heavier, and offers few names."""
+"""Reading a stream is light: streamfuse loads numpy, pyzmq and msgspec, nothing heavier, and offers few names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def loaded_by(statement: str) -> set[str]:
     return set(subprocess.run(run, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_importing_loads_numpy_and_pyzmq_and_nothing_heavy():
+def test_importing_loads_three_libraries_and_nothing_heavy():
     loaded = loaded_by("import streamfuse")
-    assert {"streamfuse", "numpy", "zmq"} <= loaded
+    assert {"streamfuse", "numpy", "zmq", "msgspec"} <= loaded
     assert not loaded & set(HEAVY)
 
 
