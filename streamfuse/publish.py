@@ -224,12 +224,11 @@ class Publisher:
         asked = [name for name in pixels if name in wanted or name not in STREAMS]
         packed = {name: pack(name, pixels[name], self._codec, self._jpeg_quality) for name in asked}
         origin = self._origin(now_ns())
-        frame = replace(frame, session=self.session, stamps={**frame.stamps, "sent": origin.published_ns})
         for name, image in packed.items():
             view = frame if name == frame.stream else replace(frame, stream=name)
             if not self._send_parts(encode(view, origin, images=[image])):
                 return None
-        return frame
+        return replace(frame, session=self.session, stamps={**frame.stamps, "sent": origin.published_ns})
 
     def _send_parts(self, parts: list[Part]) -> bool:
         """In mode "push" wait for the reader, past the end of patience only; XPUB never waits.
@@ -274,8 +273,13 @@ class Publisher:
             self._audience.reached()
 
     def _origin(self, published_ns: int) -> Origin:
-        wall_ns = wall_from_monotonic_ns(published_ns)
-        return Origin(rig=self.rig, boot_id=self._boot_id, published_ns=published_ns, published_wall_ns=wall_ns)
+        return Origin(
+            rig=self.rig,
+            boot_id=self._boot_id,
+            published_ns=published_ns,
+            published_wall_ns=wall_from_monotonic_ns(published_ns),
+            session=self.session,
+        )
 
     @property
     def _newest_sequence(self) -> int:

@@ -127,10 +127,8 @@ def _raw_pixels(entry: ImageEntry, encoding: Encoding, buffer: memoryview, where
     width, height = entry.width, entry.height
     if buffer.nbytes != entry.step * height:
         raise WireError(f"{where} needs {entry.step * height} bytes, found {buffer.nbytes}")
-    flat = np.frombuffer(buffer, encoding.dtype)
-    if encoding.channels == 1:
-        return flat.reshape(height, width)
-    pixels = flat.reshape(height, width, encoding.channels)
+    shape = (height, width) if encoding.channels == 1 else (height, width, encoding.channels)
+    pixels = np.ndarray(shape, encoding.dtype, buffer)
     return pixels[..., ::-1] if encoding.word == "bgr8" else pixels
 
 
