@@ -179,9 +179,9 @@ class Publisher:
         while not self._closing.is_set():
             patience_ms = 0 if len(self._outbox) else max(0, (next_beat_ns - now_ns()) // 1_000_000)
             ready = dict(poller.poll(patience_ms))
-            if self._waker.fd in ready:
-                self._waker.clear()
             self._send_next()
+            if self._waker.fd in ready:  # after sending: what was put in meanwhile is seen by the length above
+                self._waker.clear()
             if self._socket in ready:
                 self._read_subscriptions()
             if now_ns() >= next_beat_ns:
