@@ -325,7 +325,8 @@ def subscribe(
             save=save,
             mode="pull" if pull else "sub",
             stop=stop,
-            console=None if quiet else console,
+            console=console,
+            quiet=quiet,
             curve=curve,
         )
     finish(told, as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from streamfuse.clock import now_ns
 from streamfuse.curve import ReaderKeys
+from streamfuse.errors import UserError
 from streamfuse.frames import FusedFrame, Stamps
 from streamfuse.report import timings
 from streamfuse.subscribe import Subscriber, age_ns
@@ -65,25 +66,36 @@ def listen(
     save: Path | None,
     mode: str,
     stop: threading.Event,
-    console: Console | None,
+    console: Console,
+    quiet: bool = False,
     curve: ReaderKeys | None = None,
 ) -> dict[str, Any]:
     """Receive until the publisher says goodbye, a limit, or `stop`; counts and latency as a dictionary.
 
-    Latency is measured only for frames of this machine, whose clock it is. Raises UserError for a bad endpoint.
+    `quiet`: no line per second, only the summary. Latency is measured only for frames of this machine, whose clock it
+    is. Raises UserError for a bad endpoint, and for a folder that cannot be written.
     """
     tally = _Tally()
+    if save:
+        _make(save)
     with Subscriber(endpoint, stream=stream, mode=mode, timeout_s=None, curve=curve) as subscriber:
-        with _closed_in_time(subscriber, stop, seconds, console):
+
+        def hint() -> None:
+            if not quiet and not tally.received:
+                console.print(_why_nothing(subscriber, mode), markup=False, highlight=False)
+
+        with _closed_in_time(subscriber, stop, seconds, hint):
             for frame in subscriber.every():
                 tally.add(frame)
                 if save:
                     _save(save, frame)
-                if console and (line := tally.line(frame, subscriber)):
+                if not quiet and (line := tally.line(frame, subscriber)):
                     console.print(line, highlight=False)
                 if tally.received == frames:
                     break
-        return _told(tally, subscriber, stream)
+        told = _told(tally, subscriber, stream)
+    console.print(_summary(told), markup=False, highlight=False)
+    return told
 
 
 def _told(tally: _Tally, subscriber: Subscriber, stream: str) -> dict[str, Any]:
@@ -103,22 +115,42 @@ def _told(tally: _Tally, subscriber: Subscriber, stream: str) -> dict[str, Any]:
     }
 
 
+def _summary(told: Mapping[str, Any]) -> str:
+    """What was received, in one line for people."""
+    rate = f" at {told['fps']:.1f} fps" if told["fps"] else ""
+    states = f" ({', '.join(f'{count} {state}' for state, count in told['states'].items())})" if told["states"] else ""
+    counts = ", ".join(f"{name} {told[name]}" for name in ("lost", "skipped", "refused"))
+    ages = [f"{name} {ms:.1f} ms" for name, ms in told["latency_ms"].items() if name != "n" and ms is not None]
+    latency = f"; from capture {', '.join(ages)}" if ages else ""
+    trouble = f"; {told['trouble']}" if told["trouble"] else ""
+    return f"received {told['received']} {told['stream']} frames{rate}{states}; {counts}{latency}{trouble}"
+
+
+def _why_nothing(subscriber: Subscriber, mode: str) -> str:
+    """Why no frame came, as far as can be told from here."""
+    if not subscriber.connected:
+        asked = "a publisher with publish.mode: push" if mode == "pull" else "a publisher"
+        other = "" if mode == "pull" else " (one with publish.mode: push needs --pull)"
+        return subscriber.trouble or f"nothing heard from {subscriber.endpoint} yet; is {asked} bound there?{other}"
+    streams = (subscriber.info or {}).get("streams", [])
+    if streams and subscriber.stream not in streams:
+        return f"{subscriber.endpoint} has no stream {subscriber.stream!r}; it has {', '.join(streams)}"
+    return f"{subscriber.endpoint} is there, and has sent no {subscriber.stream} frame yet"
+
+
 @contextmanager
 def _closed_in_time(
-    subscriber: Subscriber, stop: threading.Event, seconds: float | None, console: Console | None
+    subscriber: Subscriber, stop: threading.Event, seconds: float | None, hint: Callable[[], None]
 ) -> Generator[None]:
-    """Close the subscriber, which ends its iteration, on `stop` or after `seconds`; hint once when nothing comes."""
+    """Close the subscriber, which ends its iteration, on `stop` or after `seconds`; call `hint` once after `HINT_S`."""
     over = threading.Event()
 
     def watch() -> None:
-        began_ns, hinted = now_ns(), console is None
+        began_ns, hinted = now_ns(), False
         while not over.is_set() and not stop.wait(0.1):
             waited_s = (now_ns() - began_ns) / 1e9
-            if console and not hinted and waited_s > HINT_S and not subscriber.connected:
-                hint = (
-                    subscriber.trouble or f"nothing heard from {subscriber.endpoint} yet; is a publisher bound there?"
-                )
-                console.print(hint, markup=False, highlight=False)
+            if not hinted and waited_s > HINT_S:
+                hint()
                 hinted = True
             if seconds is not None and waited_s >= seconds:
                 break
@@ -131,6 +163,13 @@ def _closed_in_time(
     finally:
         over.set()
         watcher.join()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--save {folder}: cannot be made: {error.strerror}") from error
 
 
 def _save(folder: Path, frame: FusedFrame) -> None:

@@ -27,10 +27,12 @@ def triptych(fused: FusedFrame, captions: Sequence[str] = ("thermal (aligned)", 
 
 def write_image(path: Path, pixels: Pixels) -> None:
     """Write RGB or grey pixels by the path's suffix. Raises UserError where the folder cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     stored = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         written = cv2.imwrite(str(path), np.ascontiguousarray(stored))
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be made: {error.strerror}") from error
     except cv2.error as error:
         raise UserError(f"{path} cannot be written: {error}") from error
     if not written:
