@@ -179,9 +179,9 @@ class Publisher:
         while not self._closing.is_set():
             patience_ms = 0 if len(self._outbox) else max(0, (next_beat_ns - now_ns()) // 1_000_000)
             ready = dict(poller.poll(patience_ms))
-            self._send_next()
-            if self._waker.fd in ready:  # after sending: what was put in meanwhile is seen by the length above
+            if self._waker.fd in ready:
                 self._waker.clear()
+            self._send_next()
             if self._socket in ready:
                 self._read_subscriptions()
             if now_ns() >= next_beat_ns:
@@ -224,11 +224,12 @@ class Publisher:
         asked = [name for name in pixels if name in wanted or name not in STREAMS]
         packed = {name: pack(name, pixels[name], self._codec, self._jpeg_quality) for name in asked}
         origin = self._origin(now_ns())
+        frame = replace(frame, session=self.session, stamps={**frame.stamps, "sent": origin.published_ns})
         for name, image in packed.items():
             view = frame if name == frame.stream else replace(frame, stream=name)
             if not self._send_parts(encode(view, origin, images=[image])):
                 return None
-        return replace(frame, session=self.session, stamps={**frame.stamps, "sent": origin.published_ns})
+        return frame
 
     def _send_parts(self, parts: list[Part]) -> bool:
         """In mode "push" wait for the reader, past the end of patience only; XPUB never waits.
@@ -273,13 +274,8 @@ class Publisher:
             self._audience.reached()
 
     def _origin(self, published_ns: int) -> Origin:
-        return Origin(
-            rig=self.rig,
-            boot_id=self._boot_id,
-            published_ns=published_ns,
-            published_wall_ns=wall_from_monotonic_ns(published_ns),
-            session=self.session,
-        )
+        wall_ns = wall_from_monotonic_ns(published_ns)
+        return Origin(rig=self.rig, boot_id=self._boot_id, published_ns=published_ns, published_wall_ns=wall_ns)
 
     @property
     def _newest_sequence(self) -> int:

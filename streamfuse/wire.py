@@ -43,16 +43,12 @@ Told = TypeVar("Told")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who publishes, and when on both clocks; `boot_id` says on which machine's boot `published_ns` counts.
-
-    With a `session`, a frame is sent as one of it, and as sent at `published_ns`.
-    """
+    """Who publishes, and when on both clocks; `boot_id` says on which machine's boot `published_ns` counts."""
 
     rig: str
     boot_id: str
     published_ns: int
     published_wall_ns: int
-    session: str = ""
 
     @property
     def wall_offset_ns(self) -> int:
@@ -124,16 +120,13 @@ def encode(
     if images is None:
         pixels = {frame.stream: frame.pixels, **frame.layers}
         images = [pack(name, image, codec, jpeg_quality) for name, image in pixels.items()]
-    session, stamps = frame.session, dict(frame.stamps)
-    if origin.session:
-        session, stamps["sent"] = origin.session, origin.published_ns
     domain = "utc" if frame.recording_ns is None else "recording"
     header = FrameHeader(
-        **_common(origin, frame.stream, session),
+        **_common(origin, frame.stream, frame.session),
         seq=frame.sequence,
         stamp=Time.of(_capture_wall_ns(frame, origin) if frame.recording_ns is None else frame.recording_ns),
         capture_ns=frame.capture_ns,
-        offered_ns=stamps.get("offered", frame.capture_ns),
+        offered_ns=frame.stamps.get("offered", frame.capture_ns),
         clock=layout.ClockEntry(domain, frame.clock, us_from_ns(frame.capture_error_ns)),
         inputs=_input_entries(frame, origin),
         state=frame.state,
@@ -141,10 +134,10 @@ def encode(
         alignment=_alignment_entry(frame.alignment),
         calibration=frame.calibration,
         method=layout.Method(frame.model, frame.engine),
-        stages_us={stage: us_from_ns(ns) for stage, ns in stage_durations_ns(stamps).items()},
+        stages_us={stage: us_from_ns(ns) for stage, ns in stage_durations_ns(frame.stamps).items()},
         drops=dict(frame.drops),
         images=[image.entry for image in images],
-        extra=_extra(frame, stamps, images),
+        extra=_extra(frame, images),
     )
     return [topic(origin.rig, frame.stream), write(header), *(image.buffer for image in images)]
 
@@ -218,8 +211,8 @@ def _input_entries(frame: FusedFrame, origin: Origin) -> list[InputEntry]:
     return entries
 
 
-def _extra(frame: FusedFrame, stamps_ns: dict[str, int], images: Sequence[PackedImage]) -> layout.Extra:
-    name = frame.name or None
+def _extra(frame: FusedFrame, images: Sequence[PackedImage]) -> layout.Extra:
+    stamps_ns, name = dict(frame.stamps), frame.name or None
     if not any(image.entry.name.startswith("thermal") for image in images):
         return layout.Extra(stamps_ns=stamps_ns, name=name)
     scale = frame.radiometric
