@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
+from streamfuse.clock import now_ns
 from streamfuse.config import RunConfig, load_run
 from streamfuse.errors import StreamfuseError
 from streamfuse.live import progress_line
@@ -47,7 +48,9 @@ def run_demo(
         with consumer, progress_line(console, seconds=seconds) as watch:
             report = run(config, limits=Limits(seconds=seconds), stop=stop, ready=consumer.start, watch=watch)
             heard = consumer.last_words()
-    told = {**report.as_dict(), **{key: heard[key] for key in ("received", "lost", "latency_ms", "stages_ms")}}
+    told = report.as_dict()
+    if heard:
+        told |= {key: heard[key] for key in ("received", "lost", "latency_ms", "stages_ms")}
     told["pictures"] = _pictures(config, out, console) if not (stop.is_set() or report.error) else {}
     print_report(console, told)
     for name, picture in told["pictures"].items():
@@ -82,6 +85,7 @@ class _Consumer:
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self._process: subprocess.Popen[str] | None = None
+        self._joined = False
 
     def __enter__(self) -> _Consumer:
         return self
@@ -92,16 +96,28 @@ class _Consumer:
             self._process.communicate()
 
     def start(self, publisher: Publisher) -> None:
-        """Start it and wait until it has joined, so that not one frame is missed."""
+        """Start it and wait until it has joined, so that not one frame is missed, or until the demo is stopped."""
+        if self._stop.is_set():
+            return
         command = [sys.executable, "-m", "streamfuse", "subscribe", publisher.endpoint, "--quiet", "--json"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if not publisher.wait_for_subscriber(JOIN_S) and not self._stop.is_set():
+        give_up_ns = now_ns() + JOIN_S * 1e9
+        while not self._joined and not self._stop.is_set() and now_ns() < give_up_ns:
+            self._joined = publisher.wait_for_subscriber(0.1)
+        if not self._joined and not self._stop.is_set():
             raise StreamfuseError(f"the demo's subscriber did not join {publisher.endpoint} within {JOIN_S:g} s")
 
-    def last_words(self) -> dict[str, Any]:
-        """Its report, once the publisher has said goodbye."""
-        assert self._process is not None, "start comes first"
-        heard, said = self._process.communicate(timeout=LAST_WORDS_S)
+    def last_words(self) -> dict[str, Any] | None:
+        """Its report, once the publisher has said goodbye; None where the demo was stopped before there was one.
+
+        Ctrl-C reaches this process, too: one that is not yet up does not survive it.
+        """
+        if self._process is None or not self._joined:
+            return None
+        try:
+            heard, said = self._process.communicate(timeout=LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            raise StreamfuseError(f"the demo's subscriber did not end within {LAST_WORDS_S:g} s") from None
         if self._process.returncode:
             raise StreamfuseError(f"the demo's subscriber failed: {said.strip()}")
         return json.loads(heard.strip().splitlines()[-1])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +17,9 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
+from streamfuse.demo import run_demo
 from streamfuse.shipped import shipped_path
 
 SAMPLE = shipped_path("samples/heli041")
@@ -88,6 +92,16 @@ def test_the_demo_balances_its_ledgers_and_measures_what_a_consumer_got(tmp_path
         assert cv2.imread(picture["path"]) is not None
     assert told["pictures"]["synthetic"]["registration_error_px"] < 0.1
     assert "balanced" in said
+
+
+def test_a_demo_that_is_stopped_before_its_subscriber_is_up_ends_with_its_summary(tmp_path):
+    stop = threading.Event()
+    stop.set()
+    said = Console(file=io.StringIO())
+    told = run_demo(seconds=5, out=tmp_path / "out", model="average", stop=stop, console=said)
+    assert told["balanced"]
+    assert told["pictures"] == {}
+    assert "published" in said.file.getvalue()
 
 
 def test_fuse_writes_every_pair_under_its_name_the_same_bytes_twice(pairs):
