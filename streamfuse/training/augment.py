@@ -46,7 +46,7 @@ def cut(images: tuple[Grey, Grey], side: int, settings: AugmentConfig, chance: C
 
 
 def varied(thermal: Image, visible: Image, settings: AugmentConfig, chance: Chance) -> tuple[Image, Image]:
-    """What other cameras would show of the same scene: other tones, wrong exposure, night, hot as black."""
+    """What other cameras would show of the same scene: other tones, wrong exposure, night, hot as black, glare."""
     if chance.random() < settings.tone:
         thermal, visible = toned(thermal, chance), toned(visible, chance)
     if chance.random() < settings.exposure:
@@ -55,6 +55,8 @@ def varied(thermal: Image, visible: Image, settings: AugmentConfig, chance: Chan
         visible = visible * np.float32(chance.uniform(0, 0.4))
     if chance.random() < settings.inversion:
         thermal = (1 - thermal).astype(np.float32)
+    if settings.glare and chance.random() < settings.glare:  # without it no chance is used up
+        visible = glaring(visible, thermal, chance)
     return thermal, visible
 
 
@@ -62,6 +64,22 @@ def toned(image: Image, chance: Chance) -> Image:
     """Another camera's tone curve: gamma, contrast and brightness, still in [0, 1]."""
     gamma, contrast, brightness = np.exp(chance.normal(0, 0.25)), chance.uniform(0.6, 1.2), chance.normal(0, 0.05)
     return np.clip(contrast * image**gamma + brightness, 0, 1).astype(np.float32)
+
+
+def glaring(visible: Image, thermal: Image, chance: Chance) -> Image:
+    """One to three lamps shine into the visible camera: white in the middle, a veil around; each at something warm.
+
+    Warm: among the hottest 3 % of the thermal image, as headlights and people beside them are.
+    """
+    height, width = visible.shape
+    warm = np.flatnonzero(thermal >= np.quantile(thermal, 0.97))
+    light = np.zeros_like(visible)
+    for _ in range(chance.integers(1, 4)):
+        y, x = divmod(int(chance.choice(warm)), width)
+        strength, reach = chance.uniform(1, 4), chance.uniform(0.02, 0.15) * min(height, width)
+        away = np.hypot(*np.ogrid[-y : height - y, -x : width - x])
+        light += (strength / (1 + (away / reach) ** 3)).astype(np.float32)
+    return np.minimum(visible + light, np.float32(1))
 
 
 def noisy(image: Image, strength: float, chance: Chance) -> Image:

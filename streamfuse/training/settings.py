@@ -58,6 +58,7 @@ class AugmentConfig(Section):
     exposure: Share = 0.0  # the visible image is exposed up to two stops wrong, and clips
     night: Share = 0.2  # the visible image gets dark, down to black
     inversion: Share = 0.0  # the thermal image shows hot as black
+    glare: Share = 0.0  # lamps shine into the visible camera, in front of what is warm
     noise: Share = 0.3  # sensor noise on either input; the wanted output has none
     blank: Share = 0.06  # the thermal image shows nothing; the wanted output is the visible one
     misregistration: Annotated[float, Field(ge=0, le=16)] = 0.0  # px; thermal is shifted by up to this, either way

@@ -99,6 +99,18 @@ def test_another_exposure_or_polarity_is_wanted_as_it_is_given() -> None:
     assert torch.equal(inverted.visible, plain.visible)
 
 
+def test_lamps_glare_in_front_of_what_is_warm() -> None:
+    plain, glare = batch_of(), batch_of(glare=1.0)
+    assert torch.equal(glare.thermal, plain.thermal)
+    assert torch.equal(glare.visible, glare.wanted_visible)
+    assert (glare.visible >= plain.visible).all()
+    for hot, seen, lit in zip(plain.thermal, plain.visible, glare.visible, strict=True):
+        white = lit == 1
+        assert 0 < white.float().mean() < 0.5, "a lamp blinds a part of the picture"
+        assert ((lit - seen) > 0.05).float().mean() < 1, "and not all of it"
+        assert hot[white].max() >= hot.flatten().quantile(0.97)
+
+
 def test_misregistration_moves_thermal_alone_and_by_no_more_than_asked() -> None:
     plain, apart = batch_of(size=64), batch_of(size=64, misregistration=2.0)
     assert torch.equal(plain.visible, apart.visible)
