@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from streamfuse.clock import now_ns
 from streamfuse.config import RunConfig
 from streamfuse.frames import FusedFrame
 from streamfuse.pipeline import Limits, run
 from streamfuse.report import print_report
+from streamfuse.terminal import passing_bar
 
 REDRAW_NS = 200_000_000
 
@@ -62,7 +63,7 @@ def progress_line(
 ) -> Generator[Callable[[FusedFrame], None]]:
     """A function to call with every output; it redraws at most five times a second."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with passing_bar(console, *columns) as bar:
         task = bar.add_task("waiting for frames", total=frames or seconds)
         first_ns = drawn_ns = 0
 

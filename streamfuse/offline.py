@@ -26,7 +26,7 @@ from streamfuse.models import build, identity
 from streamfuse.pipeline import run
 from streamfuse.publish import Dropped, Sent
 from streamfuse.rig import Rig
-from streamfuse.terminal import note
+from streamfuse.terminal import counted, note
 from streamfuse.thermal import ToneMapper
 from streamfuse.triptych import write_image
 
@@ -132,12 +132,16 @@ def fuse_files(
 
     with progress_line(console) as watch:
         report = run(config, stop=stop, watch=watch, sink=functools.partial(FolderSink, out), fusion=fusion)
-    told = {**report.as_dict(), "out": str(out)}
+    told: dict[str, Any] = {**report.as_dict(), "out": str(out)}
     if fuser:
         told["flow"] = _flow_told(fuser.moved_px, console)
     for live in ("latency_ms", "stages_ms", "fps", "endpoint"):  # a frame read from a file has no age
         del told[live]
-    console.print(f"{told['published']} fused images in {out} ({told['seconds']:.1f} s)", markup=False)
+    if stop.is_set() and not told["error"]:
+        told["error"] = "stopped before every pair was fused; run it again"
+    console.print(
+        f"{counted(report.published, 'fused image')} in {out} ({told['seconds']:.1f} s)", markup=False, highlight=False
+    )
     for warning in report.warnings:
         note(console, warning)
     return told

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
 console = Console(stderr=True, soft_wrap=True)
@@ -29,6 +30,15 @@ def finish(told: dict[str, Any], as_json: bool) -> None:
 def note(out: Console, text: str) -> None:
     """What the user should know, though all goes on."""
     out.print(f"[yellow]note:[/] {escape(text)}", highlight=False)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def passing_bar(out: Console, *columns: ProgressColumn) -> Progress:
+    """A progress bar that is gone when it is done; without a terminal it writes nothing, no empty line either."""
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
 
 
 def print_wide(out: Console, table: Table) -> None:

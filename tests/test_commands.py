@@ -20,6 +20,7 @@ import yaml
 from rich.console import Console
 
 from streamfuse.demo import run_demo
+from streamfuse.offline import fuse_files
 from streamfuse.shipped import shipped_path
 
 SAMPLE = shipped_path("samples/heli041")
@@ -114,6 +115,17 @@ def test_fuse_writes_every_pair_under_its_name_the_same_bytes_twice(pairs):
     names = sorted(path.name for path in (pairs / "a").iterdir())
     assert names == [f"{k:03d}.png" for k in range(6)]
     assert all((pairs / "a" / name).read_bytes() == (pairs / "b" / name).read_bytes() for name in names)
+
+
+def test_fuse_that_is_stopped_does_not_end_as_if_all_were_done(pairs):
+    stop = threading.Event()
+    stop.set()
+    said = Console(file=io.StringIO())
+    told = fuse_files(
+        pairs / "ir", pairs / "vis", pairs / "out", "average", None, tone="auto", sequence=None, stop=stop, console=said
+    )
+    assert told["error"] == "stopped before every pair was fused; run it again"
+    assert told["published"] == 0
 
 
 def test_fuse_keeps_grey_grey_and_colour_coloured(pairs):

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from streamfuse.terminal import note
+from streamfuse.terminal import counted, note, passing_bar
 
 BRACKETS = "pip install 'streamfuse[quantize]' in folder[/red]"
 
@@ -15,3 +15,14 @@ def test_a_note_keeps_its_brackets() -> None:
     said = io.StringIO()
     note(Console(file=said, width=200), BRACKETS)
     assert said.getvalue() == f"note: {BRACKETS}\n"
+
+
+def test_a_passing_bar_leaves_nothing_in_a_log_file() -> None:
+    said = io.StringIO()
+    with passing_bar(Console(file=said)) as bar:
+        assert list(bar.track(range(3))) == [0, 1, 2]
+    assert said.getvalue() == ""
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "pair") for number in range(3)] == ["0 pairs", "1 pair", "2 pairs"]

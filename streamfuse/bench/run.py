@@ -22,6 +22,7 @@ from streamfuse.bench.outcome import Ledger, error_of, told_of
 from streamfuse.bench.report import print_bench
 from streamfuse.clock import now_ns
 from streamfuse.errors import UserError
+from streamfuse.terminal import passing_bar
 
 SCHEMA = 1
 PATIENCE, PATIENCE_S = 2.0, 900.0
@@ -65,7 +66,7 @@ def _measured(config: BenchConfig, raw: Path, stop: threading.Event, console: Co
         f"{len(queue)} runs, about {planned_s / 60:.1f} minutes; Ctrl-C ends early and keeps what was measured"
     )
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
+    with passing_bar(console, *columns) as bar:
         task = bar.add_task("", total=planned_s)
         for number, job in enumerate(queue):
             done_s = sum(earlier.seconds for earlier in queue[:number])

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from streamfuse.calibrate.align import Alignment, Watch, align
 from streamfuse.calibrate.report.overlays import Pair, overlay
@@ -20,7 +20,7 @@ from streamfuse.frames import Frame, Pixels
 from streamfuse.lens import Matrix3
 from streamfuse.rig import Calibration, Rig
 from streamfuse.sources.recording import RecordedSource, open_recording
-from streamfuse.terminal import note
+from streamfuse.terminal import note, passing_bar
 from streamfuse.triptych import write_image
 
 MOST_PAIRS = 8
@@ -109,7 +109,7 @@ def rig_of(found: Alignment, name: str) -> Rig:
 @contextmanager
 def progress(console: Console, doing: str) -> Generator[Watch]:
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with passing_bar(console, *columns) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 

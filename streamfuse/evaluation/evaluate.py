@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from streamfuse.errors import UserError
 from streamfuse.evaluation import video
@@ -25,7 +25,7 @@ from streamfuse.evaluation.peers import Peers, peers
 from streamfuse.evaluation.report import print_means, write_means, write_rows
 from streamfuse.evaluation.scores import COLUMNS, means, scores
 from streamfuse.evaluation.sheet import case_sheet
-from streamfuse.terminal import note
+from streamfuse.terminal import counted, note, passing_bar
 from streamfuse.triptych import write_image
 
 SHEET_ROWS = 12
@@ -98,7 +98,7 @@ def evaluate_files(
     files |= {"sheet": str(out / "sheet.png")} | _plot(out / "means.png", results, cases.labels, known, console)
     print_means(console, results, columns, known)
     told = {label: {name: _number(value) for name, value in one.means.items()} for label, one in results.items()}
-    console.print(f"{len(cases.names)} pairs; tables and pictures in {escape(str(out))}")
+    console.print(f"{counted(len(cases.names), 'pair')}; tables and pictures in {escape(str(out))}")
     return {"pairs": len(cases.names), "means": told, "files": files, "warnings": list(cases.warnings)} | (
         {} if in_time else {"mi_unit": mi_unit}
     )
@@ -167,7 +167,7 @@ def _watched(cases: Cases, console: Console) -> Generator[tuple[Iterator[Case], 
     wanted = {round(place * last / (SHEET_ROWS - 1)) for place in range(SHEET_ROWS)}
     shown: list[Case] = []
     columns = (TextColumn("judging {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with passing_bar(console, *columns) as bar:
 
         def passing() -> Iterator[Case]:
             description = escape(", ".join(cases.labels))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from streamfuse.errors import EngineError, UserError
 from streamfuse.frames import Size
@@ -20,6 +20,7 @@ from streamfuse.fuse.process import prepare_process
 from streamfuse.fuse.rungs import check_choice, existing, open_engine
 from streamfuse.models import build, identity
 from streamfuse.stretch import StretchRegistrar
+from streamfuse.terminal import passing_bar
 
 if TYPE_CHECKING:
     from streamfuse.fuse.planar import Inputs
@@ -125,7 +126,7 @@ def say(console: Console, told: dict[str, Any]) -> None:
 def progress(console: Console) -> Generator[Hear]:
     """A line that lives while something is built; TensorRT says phases and steps, the others only that they work."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as shown:
+    with passing_bar(console, *columns) as shown:
         task = shown.add_task("compiling", total=None)
 
         def hear(phase: str, done: int, total: int) -> None:
