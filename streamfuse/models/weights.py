@@ -71,7 +71,9 @@ def save_weights(path: Path, network: nn.Module, card: IdentityCard, *, half: bo
 
 
 def read_card(path: Path) -> IdentityCard:
-    """The card of the weights at `path`. Raises UserError where it is missing or no card."""
+    """The card of the weights at `path`. Raises UserError where either is missing, or it is no card."""
+    if not path.exists():
+        raise UserError(f"{path}: no such weights file; check the path (relative to {Path.cwd()})")
     card = card_path(path)
     try:
         return IdentityCard.model_validate_json(card.read_bytes())

@@ -97,7 +97,10 @@ def _contents(path: Path) -> str:
     folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
     files = [entry for entry in path.iterdir() if entry.is_file()]
     inside = f"the folders {', '.join(folders[:4])} (give one of them)" if folders else "no folders"
-    return f"{len(files)} files that are no images and {inside}" if files else f"no image but {inside}"
+    if files:
+        found = "1 file that is no image" if len(files) == 1 else f"{len(files)} files that are no images"
+        return f"{found} and {inside}"
+    return f"no image but {inside}" if folders else "an empty one"
 
 
 def _endings() -> str:

@@ -89,6 +89,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with opened(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint; name the --out of the run to go on with") from None
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be resumed: {error}") from error
 

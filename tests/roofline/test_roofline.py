@@ -94,5 +94,5 @@ def test_what_ships_without_weights_is_timed_untrained_and_says_so() -> None:
     assert "untrained" in said.getvalue()
     with pytest.raises(UserError, match="unknown"):
         run.opened("nestfuze", Console(file=said))
-    with pytest.raises(UserError, match=r"gone\.json: the identity card .* cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.safetensors: no such weights file"):
         run.opened("gone.safetensors", Console(file=said))

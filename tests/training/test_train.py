@@ -158,7 +158,7 @@ def test_a_run_may_go_on_from_the_network_that_ships(project) -> None:
     [
         ("streamfuse-q", "asked for the model 'streamfuse-s', its card says 'streamfuse-q'"),
         ("streamfuse-x", "model 'streamfuse-x' is unknown, did you mean"),
-        ("gone.safetensors", "gone.json: the identity card of gone.safetensors cannot be read"),
+        ("gone.safetensors", "gone.safetensors: no such weights file"),
     ],
 )
 def test_weights_that_cannot_be_gone_on_from_are_refused(project, start, said) -> None:
