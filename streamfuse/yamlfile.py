@@ -20,6 +20,8 @@ from streamfuse.redact import redact
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MANY_UNKNOWN = 3
+
 
 def read_yaml(path: Path, model: type[Model], what: str) -> Model:
     """The file at `path` as a `model`; `what` names the kind of file in errors ("rig file").
@@ -49,8 +51,18 @@ def write_yaml(path: Path, document: dict[str, Any]) -> None:
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """One line for each mistake that `model` found: where, key = value, what is allowed."""
-    return "\n".join(f"{where}: {_explain_one(one, model)}" for one in error.errors())
+    """One line for each mistake that `model` found: where, key = value, what is allowed.
+
+    Many unknown keys at the top are one line: that is another kind of file, and no row of slips.
+    """
+    errors = error.errors()
+    unknown = [one for one in errors if one["type"] == "extra_forbidden" and len(one["loc"]) == 1]
+    if len(unknown) <= MANY_UNKNOWN:
+        return "\n".join(f"{where}: {_explain_one(one, model)}" for one in errors)
+    keys = ", ".join(str(one["loc"][0]) for one in unknown)
+    others = (_explain_one(one, model) for one in errors if one not in unknown)
+    foreign = f"is this another kind of file? unknown keys {keys}; allowed here: {_keys(model)}"
+    return "\n".join(f"{where}: {line}" for line in (foreign, *others))
 
 
 def _explain_one(one: ErrorDetails, model: type[BaseModel]) -> str:

@@ -55,6 +55,15 @@ def test_a_mistake_names_file_key_value_and_remedy(tmp_path, text):
         assert part in message
 
 
+def test_another_kind_of_file_is_told_in_few_lines():
+    with pytest.raises(UserError) as caught:
+        load_run(shipped_path("configs/train.yaml"))
+    first, *others = str(caught.value).splitlines()
+    assert "is this another kind of file? unknown keys model, data, sets, " in first
+    assert "allowed here: source, rig, " in first
+    assert [line.split(": ", 1)[1] for line in others] == ["`source` is missing"]
+
+
 def test_several_mistakes_are_told_at_once(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("source: {kind: synthetic, sead: 1}\nfuse: {threads: x}\nwho: 1\n")
