@@ -301,14 +301,14 @@ def subscribe(
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     seconds: Seconds = None,
     save: Annotated[Path | None, typer.Option(help="Write every received frame as PNG into this folder.")] = None,
-    pull: Annotated[bool, typer.Option(help="The publisher runs in the loss-free mode (publish.mode: push).")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="The publisher is loss-free (publish.mode: push).")] = False,
     server_key: Annotated[
         Path | None, typer.Option(help="Public key file of a publisher that encrypts, e.g. keys/publisher.key.")
     ] = None,
     client_key: Annotated[
         Path | None, typer.Option(help="Your own secret key file; without one keys are made for this once.")
     ] = None,
-    quiet: Annotated[bool, typer.Option(help="No line per second, only the summary.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No line per second, only the summary.")] = False,
     as_json: Json = False,
 ) -> None:
     """Receive a published stream: print rates, ages and states once a second, and a summary when it ends."""

@@ -18,10 +18,11 @@ from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from streamfuse.errors import UserError
 from streamfuse.shipped import shipped_path
+from streamfuse.terminal import print_wide
 
 Status = Literal["ok", "missing", "problem"]
 OPENCV_WHEELS = (
@@ -68,10 +69,11 @@ def examine() -> list[Finding]:
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:
     marks = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "problem": "[red]problem[/]"}
-    table = Table("what", "", "found", "remedy", box=None, padding=(0, 2, 0, 0))
+    words = [Column(name, overflow="fold") for name in ("found", "remedy")]  # a long word is broken, not cut off
+    table = Table("what", "", *words, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
         table.add_row(finding.what, marks[finding.status], escape(finding.found), escape(finding.remedy))
-    console.print(table)
+    print_wide(console, table)
 
 
 def _probed(probe: Callable[[], Finding]) -> Finding:

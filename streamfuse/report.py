@@ -86,7 +86,8 @@ def _counts(told: Mapping[str, Any]) -> Table:
     table.add_row("matched", f"{told['matched']} pairs")
     table.add_row("lone", _listed(told["lone"]))
     table.add_row("dropped frames", _listed(told["dropped"]))
-    table.add_row("published", f"{told['published']} at {told['fps']} fps; dropped {_listed(told['outputs_dropped'])}")
+    rate = "" if told["fps"] is None else f" at {told['fps']} fps"
+    table.add_row("published", f"{told['published']}{rate}; dropped {_listed(told['outputs_dropped'])}")
     if "received" in told:
         table.add_row("received", f"{told['received']}, lost {told['lost']}")
     for name, source in told.get("sources", {}).items():

@@ -64,7 +64,7 @@ def run_file(folder: Path, **changes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["", "demo", "run", "fuse", "subscribe", "doctor"])
+@pytest.mark.parametrize("command", ["", "demo", "run", "fuse", "subscribe", "doctor", "calibrate align"])
 def test_help_explains_every_command_and_option(command):
     done = subprocess.run(
         [sys.executable, "-m", "streamfuse", *command.split(), "--help"], capture_output=True, text=True, check=True
@@ -72,6 +72,7 @@ def test_help_explains_every_command_and_option(command):
     text = ANSI.sub("", done.stdout)
     assert "Usage" in text
     assert not re.search(r"--[a-z-]+ +(TEXT|INTEGER|FLOAT|PATH)? *│?$", text, re.MULTILINE), "an option without a word"
+    assert set(re.findall(r"--no-[a-z]+", text)) <= {"--no-sequence"}, "a needless second switch"
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from sources.gstreamer_streams import take
 
 from streamfuse import doctor
@@ -135,6 +137,14 @@ def test_a_gpu_with_tensorrt_and_nothing_that_builds_is_told(monkeypatch):
     finding = doctor._engine("tensorrt")
     assert (finding.status, finding.remedy) == ("missing", "pip install 'streamfuse[onnx]'")
     assert "can be run and not built" in finding.found
+
+
+def test_a_long_word_is_broken_and_not_cut_off():
+    said = io.StringIO()
+    found, remedy = "opencv-contrib-python-headless-and-more 5.0.0.93", "x" * 150
+    doctor.print_findings(Console(file=said, width=60), [doctor.Finding("OpenCV", "ok", found, remedy)])
+    assert "…" not in said.getvalue()
+    assert said.getvalue().count("x") == 150
 
 
 def test_the_command_tells_all_in_one_json_line():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from solve_figures import distances, solved
 from synthetic_rigs import CHECKERS, RGB_SIZE, THERMAL_SIZE, carried, random_scene, rotation
 
+from streamfuse.calibrate.commands import solving
 from streamfuse.calibrate.solve import Solution, solve
 from streamfuse.calibrate.solve_uncertain import rotation_vector
 from streamfuse.calibrate.target import Target
@@ -253,3 +256,11 @@ def test_a_target_of_unknown_size_is_said():
 def test_rotation_vectors_come_back():
     turn = rotation(0.3, -0.2, 0.1)
     assert np.allclose(rotation_vector(turn), (0.3, -0.2, 0.1))
+
+
+def test_a_name_with_brackets_is_told_with_them(tmp_path, solution, monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr(solving, "console", Console(file=said, width=200))
+    named = replace(solution, rig=solution.rig.model_copy(update={"name": "roof [2]"}))
+    solving._tell(named, tmp_path / "roof [2].yaml", tmp_path / "roof [2].solution.json")
+    assert "roof [2]: " in said.getvalue()

@@ -15,7 +15,9 @@ def align(
     visible: Annotated[Path, typer.Argument(help="Visible image, folder or video of the same instants.")],
     out: Annotated[Path, typer.Option(help="The rig file; a picture of the result lies beside it.")],
     pairs: Annotated[int, typer.Option(min=1, help="At most so many pairs, spread over the recording.")] = 8,
-    accept_unsure: Annotated[bool, typer.Option(help="Write the rig file even when the answer is not sure.")] = False,
+    accept_unsure: Annotated[
+        bool, typer.Option("--accept-unsure", help="Write the rig file even when the answer is not sure.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Find scale, rotation and shift between two uncalibrated cameras from a handful of pairs, say how sure that is,

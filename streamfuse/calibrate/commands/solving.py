@@ -153,7 +153,7 @@ def _tell(solution: Solution, out: Path, beside: Path) -> None:
     from rich.table import Table
 
     estimate = solution.estimate
-    table = Table("", "thermal", "RGB", title=f"{solution.rig.name}: {solution.target}")
+    table = Table("", "thermal", "RGB", title=escape(f"{solution.rig.name}: {solution.target}"))
     table.add_row("RMS, px", f"{solution.thermal.rms_px:.2f}", f"{solution.rgb.rms_px:.2f}")
     held_out = solution.held_out
     table.add_row("held-out, thermal to RGB, px", "", f"{held_out.rms_px:.2f} (95 %: {held_out.percentile_px(95):.2f})")
