@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streamfuse.models.limit import limited
 from streamfuse.models.streamfuse_s import Context, balance, convolution
 
 BANDS = 3
@@ -53,7 +54,7 @@ class StreamfuseQ(nn.Module):
         said = F.pixel_shuffle(self.head(self.seen(phases, livelier)) + self.lively * livelier, 2)
         gains = self.most * torch.sigmoid(said[:, :-1])
         taken = (gains * bands(images)).sum(dim=1, keepdim=True) + MOST_OFFSET * torch.tanh(said[:, -1:])
-        return taken[..., :height, :width].clamp(0, 1)
+        return limited(taken[..., :height, :width], training=self.training)
 
     def seen(self, phases: Tensor, livelier: Tensor) -> Tensor:
         """Phases N 8 h w and which image is livelier N 1 h w -> features N channels h w."""

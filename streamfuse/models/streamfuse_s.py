@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streamfuse.models.limit import limited
+
 COARSE = 8
 """Half-resolution pixels to one context pixel, along each side; images are padded to whole context pixels."""
 MOST_WEIGHT = 1.5
@@ -53,7 +55,7 @@ class StreamfuseS(nn.Module):
         height, width = thermal.shape[-2:]
         phases = torch.cat((_phases(thermal), _phases(visible)), dim=1)
         change = F.pixel_shuffle(self.change(phases), 2)[..., :height, :width]
-        return (visible + change).clamp(0, 1)
+        return limited(visible + change, training=self.training)
 
     def change(self, phases: Tensor) -> Tensor:
         """Thermal and visible phases N 8 h w -> what is added to the visible ones, N 4 h w."""

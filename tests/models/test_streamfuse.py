@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from streamfuse.fuse.openvino import converted, settings
 from streamfuse.models import build, untrained
+from streamfuse.models.limit import limited
 from streamfuse.models.streamfuse_q import bands
 from streamfuse.models.streamfuse_s import Balance, balance, bilinear_phases
 from streamfuse.models.weights import parameters, read_card
@@ -217,3 +218,13 @@ def test_onnx_runs_it_as_it_is(model, tmp_path) -> None:
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     fused = session.run(None, {"thermal": images[0].numpy(), "visible": images[1].numpy()})[0]
     assert np.abs(fused - run(model, *images).numpy()).max() < 1e-4
+
+
+def test_training_leads_back_what_ran_into_white_or_black_and_drives_nothing_further() -> None:
+    beyond = torch.tensor([[-0.2, 0.4, 1.3]]).repeat(2, 1).requires_grad_()
+    limit = limited(beyond, training=True)
+    assert torch.equal(limit, limited(beyond, training=False))
+    up, down = torch.ones(3), -torch.ones(3)
+    limit.backward(torch.stack((up, down)))  # the slope of what wants it darker, and of what wants it brighter
+    assert beyond.grad is not None
+    assert beyond.grad.tolist() == [[0, 1, 1], [-1, -1, 0]]
