@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -20,8 +19,14 @@ fused: FusedFrame complete; sent: handed to the socket; received: in the consume
 
 def stage_durations_ns(stamps: Stamps) -> dict[str, int]:
     """Duration of every stage that has a stamp, from the nearest stamp before it; their sum is last minus first."""
-    present = [(stage, stamps[stage]) for stage in STAGES if stage in stamps]
-    return {stage: at - before for (_, before), (stage, at) in itertools.pairwise(present)}
+    durations: dict[str, int] = {}
+    before = None
+    for stage in STAGES:  # a plain loop: this runs once a frame, between its last stamp and the socket
+        if (at := stamps.get(stage)) is not None:
+            if before is not None:
+                durations[stage] = at - before
+            before = at
+    return durations
 
 
 def percentile_summary(values_ns: Sequence[int] | Iterable[int]) -> dict[str, float | int | None]:
