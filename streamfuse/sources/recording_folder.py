@@ -100,7 +100,7 @@ def _contents(path: Path) -> str:
     if files:
         found = "1 file that is no image" if len(files) == 1 else f"{len(files)} files that are no images"
         return f"{found} and {inside}"
-    return f"no image but {inside}" if folders else "an empty one"
+    return f"no image but {inside}" if folders else "no image in it"
 
 
 def _endings() -> str:

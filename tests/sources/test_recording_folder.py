@@ -128,7 +128,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     write_images(tmp_path / "ir", ["0"])
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "no").mkdir()
-    with pytest.raises(UserError, match="asked for, found an empty one; readable are"):
+    with pytest.raises(UserError, match="asked for, found no image in it; readable are"):
         open_folder(tmp_path / "no", Modality.THERMAL)
     with pytest.raises(UserError, match=r"found 1 file that is no image and the folders ir, no \(give one of them\)"):
         open_folder(tmp_path, Modality.THERMAL)
