@@ -25,6 +25,7 @@ HIGH_WATER_MARK = 16
 
 Socket = zmq.Socket[bytes]
 MAX_MESSAGE_BYTES = 257 << 20
+LAST_PORT = 65535
 PEER_TICK_MS = 1000
 PEER_GONE_MS = 3000
 GRACE_S = 0.2
@@ -122,6 +123,7 @@ def close_socket(opened: Socket, linger_ms: int = 0) -> None:
 def bind(bound: Socket, endpoint: str) -> str:
     """Bind and return the resolved endpoint; UserError when it is in use, malformed or not of this machine."""
     _check_ipc(endpoint)
+    _check_port("publish on", endpoint)
     try:
         bound.bind(_wildcard(endpoint))
     except zmq.ZMQError as error:
@@ -131,6 +133,7 @@ def bind(bound: Socket, endpoint: str) -> str:
 
 def connect(connected: Socket, endpoint: str) -> None:
     """Connect, now or when the publisher appears; UserError for a malformed endpoint."""
+    _check_port("subscribe to", endpoint)
     try:
         connected.connect(endpoint)
     except zmq.ZMQError as error:
@@ -164,6 +167,13 @@ def free_ipc_file(endpoint: str) -> None:
 
 def _shared_context() -> zmq.Context[Socket]:
     return cast("zmq.Context[Socket]", zmq.Context.instance())
+
+
+def _check_port(action: str, endpoint: str) -> None:
+    """ZeroMQ takes a port beyond the last one as another, without a word."""
+    port = endpoint.rpartition(":")[2]
+    if endpoint.startswith("tcp://") and port.isdecimal() and int(port) > LAST_PORT:
+        raise UserError(f"cannot {action} {endpoint}: ports end at {LAST_PORT}")
 
 
 def _check_ipc(endpoint: str) -> None:

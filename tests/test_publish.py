@@ -530,6 +530,7 @@ def test_a_public_bind_is_refused(endpoint, local):
         ({"endpoint": "ipc:///no/such/folder/s"}, "there is no folder /no/such/folder"),
         ({"endpoint": "ipc:///tmp/" + "x" * 120}, "at most 107 bytes"),
         ({"endpoint": "tcp://127.0.0.1"}, "tcp://127.0.0.1:PORT"),
+        ({"endpoint": "tcp://127.0.0.1:65536"}, "ports end at 65535"),
         ({"rig": ""}, "cannot be a topic"),
         ({"rig": "a/b"}, "cannot be a topic"),
         ({"codec": "png"}, "use one of raw, jpeg"),
@@ -543,7 +544,10 @@ def test_what_cannot_be_published_is_an_error_that_says_why(changes, said):
         Publisher(arguments.pop("endpoint"), **arguments)
 
 
-@pytest.mark.parametrize(("endpoint", "mode"), [("nonsense", "sub"), ("tcp://127.0.0.1", "sub"), ("inproc://x", "rep")])
+@pytest.mark.parametrize(
+    ("endpoint", "mode"),
+    [("nonsense", "sub"), ("tcp://127.0.0.1", "sub"), ("tcp://127.0.0.1:70000", "sub"), ("inproc://x", "rep")],
+)
 def test_what_cannot_be_subscribed_to_is_an_error(endpoint, mode):
     with pytest.raises(UserError):
         Subscriber(endpoint, mode=mode)
