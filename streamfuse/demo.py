@@ -27,6 +27,7 @@ from streamfuse.publish import Publisher
 from streamfuse.report import print_report
 from streamfuse.shipped import shipped_path
 from streamfuse.showcase import show_real, show_synthetic
+from streamfuse.terminal import make_folder
 
 RUN_FILE = "configs/demo.yaml"
 JOIN_S, LAST_WORDS_S = 20.0, 10.0
@@ -41,6 +42,7 @@ def run_demo(
     *, seconds: float, out: Path, model: str | None, stop: threading.Event, console: Console
 ) -> dict[str, Any]:
     """Play, fuse, publish, receive; the report with what the consumer measured, and the paths of two pictures."""
+    make_folder(out)
     with tempfile.TemporaryDirectory(prefix="streamfuse-") as folder:
         config = _demo_config(_local_endpoint(Path(folder)), model)
         console.print(f"replaying a real thermal+RGB recording for {seconds:g} s; its alignment is approximate")

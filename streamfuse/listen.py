@@ -14,10 +14,10 @@ from rich.console import Console
 
 from streamfuse.clock import now_ns
 from streamfuse.curve import ReaderKeys
-from streamfuse.errors import UserError
 from streamfuse.frames import FusedFrame, Stamps
 from streamfuse.report import timings
 from streamfuse.subscribe import Subscriber, age_ns
+from streamfuse.terminal import make_folder
 
 KEPT_STAMPS = 100_000
 LINE_NS = 1_000_000_000
@@ -77,7 +77,7 @@ def listen(
     """
     tally = _Tally()
     if save:
-        _make(save)
+        make_folder(save, "--save")
     with Subscriber(endpoint, stream=stream, mode=mode, timeout_s=None, curve=curve) as subscriber:
 
         def hint() -> None:
@@ -163,13 +163,6 @@ def _closed_in_time(
     finally:
         over.set()
         watcher.join()
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--save {folder}: cannot be made: {error.strerror}") from error
 
 
 def _save(folder: Path, frame: FusedFrame) -> None:

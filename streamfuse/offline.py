@@ -26,7 +26,7 @@ from streamfuse.models import build, identity
 from streamfuse.pipeline import run
 from streamfuse.publish import Dropped, Sent
 from streamfuse.rig import Rig
-from streamfuse.terminal import counted, note
+from streamfuse.terminal import counted, make_folder, note
 from streamfuse.thermal import ToneMapper
 from streamfuse.triptych import write_image
 
@@ -44,10 +44,7 @@ class FolderSink:
         self._names: set[str] = set()
 
     def __enter__(self) -> FolderSink:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--out {self._folder}: cannot be made: {error.strerror}") from error
+        make_folder(self._folder)
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, ProgressColumn
 from rich.table import Table
+
+from streamfuse.errors import UserError
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -30,6 +33,14 @@ def finish(told: dict[str, Any], as_json: bool) -> None:
 def note(out: Console, text: str) -> None:
     """What the user should know, though all goes on."""
     out.print(f"[yellow]note:[/] {escape(text)}", highlight=False)
+
+
+def make_folder(folder: Path, option: str = "--out") -> None:
+    """The folder that an option names, before long work begins. Raises UserError where it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{option} {folder}: cannot be made: {error.strerror}") from error
 
 
 def counted(number: int, noun: str) -> str:

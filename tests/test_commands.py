@@ -106,6 +106,11 @@ def test_a_demo_that_is_stopped_before_its_subscriber_is_up_ends_with_its_summar
     assert "published" in said.file.getvalue()
 
 
+def test_a_demo_with_no_place_for_its_pictures_is_told_so_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    streamfuse("demo", "--out", tmp_path / "file", check=2, timeout=8)
+
+
 def test_fuse_writes_every_pair_under_its_name_the_same_bytes_twice(pairs):
     for out in ("a", "b"):
         told, _ = streamfuse(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
-from streamfuse.terminal import counted, note, passing_bar
+from streamfuse.errors import UserError
+from streamfuse.terminal import counted, make_folder, note, passing_bar
 
 BRACKETS = "pip install 'streamfuse[quantize]' in folder[/red]"
 
@@ -15,6 +17,14 @@ def test_a_note_keeps_its_brackets() -> None:
     said = io.StringIO()
     note(Console(file=said, width=200), BRACKETS)
     assert said.getvalue() == f"note: {BRACKETS}\n"
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_its_option(tmp_path) -> None:
+    make_folder(tmp_path / "new" / "[1]")
+    assert (tmp_path / "new" / "[1]").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--save .*file/x: cannot be made: Not a directory"):
+        make_folder(tmp_path / "file" / "x", "--save")
 
 
 def test_a_passing_bar_leaves_nothing_in_a_log_file() -> None:

@@ -20,7 +20,7 @@ from streamfuse.frames import Frame, Pixels
 from streamfuse.lens import Matrix3
 from streamfuse.rig import Calibration, Rig
 from streamfuse.sources.recording import RecordedSource, open_recording
-from streamfuse.terminal import note, passing_bar
+from streamfuse.terminal import make_folder, note, passing_bar
 from streamfuse.triptych import write_image
 
 MOST_PAIRS = 8
@@ -42,12 +42,14 @@ def align_files(
     Where the answer is not sure, the dictionary has an `error`, the picture is written, the rig file is not (unless
     `accept_unsure`). Raises UserError for bad input.
     """
+    if out.is_dir():
+        raise UserError(f"--out {out}: is a folder; name the rig file, e.g. {out / 'rig.yaml'}")
     chosen = read_pairs(thermal, visible, most)
+    make_folder(out.parent)
     with progress(console, f"aligning {len(chosen.pairs)} pairs") as on_step:
         found = align([(pair.thermal, pair.visible) for pair in chosen.pairs], on_step)
     rig = rig_of(found, out.stem)
     seen = out.with_suffix(".png")
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_image(seen, _side_by_side(chosen.pairs[0], rig))
     told = _told(found, chosen, rig, seen)
     _print(console, found, told)

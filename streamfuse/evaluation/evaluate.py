@@ -25,7 +25,7 @@ from streamfuse.evaluation.peers import Peers, peers
 from streamfuse.evaluation.report import print_means, write_means, write_rows
 from streamfuse.evaluation.scores import COLUMNS, means, scores
 from streamfuse.evaluation.sheet import case_sheet
-from streamfuse.terminal import counted, note, passing_bar
+from streamfuse.terminal import counted, make_folder, note, passing_bar
 from streamfuse.triptych import write_image
 
 SHEET_ROWS = 12
@@ -86,7 +86,7 @@ def evaluate_files(
     cases = open_cases(paths, models, device=chosen_device(device), in_time=in_time)
     for warning in cases.warnings:
         note(console, warning)
-    _make_folder(out)
+    make_folder(out)
     known = peers(peer_set, mi_unit) if peer_set else None
     with _watched(cases, console) as (watched, shown):
         if in_time:
@@ -177,13 +177,6 @@ def _watched(cases: Cases, console: Console) -> Generator[tuple[Iterator[Case], 
                 yield case
 
         yield passing(), shown
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be made: {error.strerror}") from error
 
 
 def _number(value: float) -> float | None:

@@ -28,7 +28,7 @@ from streamfuse.fuse.rungs import ENGINES, OFFERS, open_engine
 from streamfuse.models import MODELS, build, identity, split, untrained
 from streamfuse.roofline.ceilings import Ceilings, measure
 from streamfuse.roofline.count import Need, count
-from streamfuse.terminal import note, print_wide
+from streamfuse.terminal import make_folder, note, print_wide
 
 SHOWN = ("streamfuse-s", "streamfuse-q", "laplacian", "average")
 ON_GPU = frozenset({"tensorrt", "inductor"})
@@ -40,7 +40,7 @@ PEAK_OF = {"int8": "bf16", "auto": "fp32"}
 def run_roofline(models: Sequence[str], out: Path, *, size: str, threads: int, console: Console) -> dict[str, Any]:
     """Write roofline.json and roofline.png into `out`; what they hold, as a dictionary.
 
-    Raises UserError for an unknown model or size, and where the plot's library is missing.
+    Raises UserError for an unknown model or size, for a bad folder, and where the plot's library is missing.
     """
     from streamfuse.roofline.plot import draw
 
@@ -48,6 +48,7 @@ def run_roofline(models: Sequence[str], out: Path, *, size: str, threads: int, c
     import torch
 
     sides = size_of(size, "--size")
+    make_folder(out)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     ceilings = {device: measure(device, threads) for device in devices}
     rows = [row for model in models or SHOWN for row in rows_of(model, sides, ceilings, threads, console)]
@@ -57,7 +58,6 @@ def run_roofline(models: Sequence[str], out: Path, *, size: str, threads: int, c
         "ceilings": [as_dict(one) for one in ceilings.values()],
         "rows": rows,
     }
-    out.mkdir(parents=True, exist_ok=True)
     draw(out / "roofline.png", list(ceilings.values()), rows)
     (out / "roofline.json").write_text(json.dumps(told, indent=1))
     show(console, told)

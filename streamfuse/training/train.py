@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from streamfuse.errors import UserError
 from streamfuse.models import WEIGHTS, split
 from streamfuse.models.weights import save_weights
-from streamfuse.terminal import note
+from streamfuse.terminal import make_folder, note
 from streamfuse.training.checkpoint import load_checkpoint, save_checkpoint
 from streamfuse.training.distributed import joined
 from streamfuse.training.failures import memory_advice
@@ -129,10 +129,7 @@ def _start(run: Run, resume: bool) -> int:
 
 
 def _make(run: Run) -> None:
-    try:
-        run.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {run.out}: cannot be made: {error.strerror}") from error
+    make_folder(run.out)
     settings = {**run.config.model_dump(mode="json", exclude_none=True), "data": str(run.config.root.absolute())}
     write_yaml(run.out / "settings.yaml", settings)
 

@@ -93,6 +93,14 @@ def test_the_command_ends_with_one_where_it_is_not_sure(folders, solved):
     assert json.loads(done.stdout.splitlines()[0])["sure"] is False
 
 
+def test_a_place_for_the_rig_file_that_is_none_is_told_before_the_search(folders):
+    (folders / "file").touch()
+    for out, said in ((folders, "is a folder; name the rig file"), (folders / "file" / "rig.yaml", "cannot be made")):
+        with pytest.raises(UserError, match=said):
+            align_files.align_files(folders / "ir", folders / "vis", out, console=CONSOLE)
+    assert not folders.with_suffix(".png").exists()
+
+
 def test_swapped_folders_are_named_in_the_refusal(folders, solved):
     solved(0.1)
     told = align_files.align_files(folders / "vis", folders / "ir", folders / "rig.yaml", console=CONSOLE)

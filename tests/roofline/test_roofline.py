@@ -84,6 +84,9 @@ def test_the_command_writes_what_it_says(tmp_path, monkeypatch) -> None:
 def test_a_size_that_is_none_is_the_users_mistake(tmp_path) -> None:
     with pytest.raises(UserError, match="--size"):
         run.run_roofline(["average"], tmp_path, size="large", threads=1, console=Console(quiet=True))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--out .*file: cannot be made"):
+        run.run_roofline(["average"], tmp_path / "file", size="64x48", threads=1, console=Console(quiet=True))
 
 
 def test_what_ships_without_weights_is_timed_untrained_and_says_so() -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from streamfuse.errors import UserError
-from streamfuse.terminal import note
+from streamfuse.terminal import make_folder, note
 from streamfuse.training.ablation.comparison import Line, compare
 from streamfuse.training.ablation.results import Result, finished, run_cell
 from streamfuse.training.ablation.settings import AblateConfig, Cell, cells
@@ -43,10 +42,7 @@ def ablate(config: AblateConfig, out: Path, *, stop: Stop, console: Console, min
     todo = cells(config)
     root = todo[0].training.root
     tests = {test.folder: load_test(root, test, config.images) for test in config.tests}
-    try:
-        (out / "cells").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be made: {error.strerror}") from error
+    make_folder(out / "cells")
     results, failed = _run_all(todo, tests, out, Deadline(stop, minutes), console)
     told: dict[str, Any] = {"cells": len(todo), "finished": len(results), "out": str(out)}
     if failed:
