@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
-from streamfuse.errors import UserError
+from streamfuse.errors import StreamfuseError, UserError
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -24,7 +24,12 @@ Json = Annotated[bool, typer.Option("--json", help="One machine-readable JSON ob
 def finish(told: dict[str, Any], as_json: bool) -> None:
     """The last line, and exit code 1 where the report carries an error."""
     if as_json:
-        typer.echo(json.dumps(told, default=str))
+        try:
+            typer.echo(json.dumps(told, default=str))
+        except BrokenPipeError:  # a reader that hung up: typer ends without a word
+            raise
+        except OSError as error:
+            raise StreamfuseError(f"--json: the last line cannot be written: {error.strerror}") from error
     if told.get("error"):
         say_error(told["error"])
         raise typer.Exit(1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 
 import pytest
 from rich.console import Console
 
-from streamfuse.errors import UserError
-from streamfuse.terminal import counted, make_folder, note, passing_bar
+from streamfuse.errors import StreamfuseError, UserError
+from streamfuse.terminal import counted, finish, make_folder, note, passing_bar
 
 BRACKETS = "pip install 'streamfuse[quantize]' in folder[/red]"
 
@@ -17,6 +19,16 @@ def test_a_note_keeps_its_brackets() -> None:
     said = io.StringIO()
     note(Console(file=said, width=200), BRACKETS)
     assert said.getvalue() == f"note: {BRACKETS}\n"
+
+
+def test_a_last_line_that_finds_no_room_is_told(monkeypatch) -> None:
+    def full(_line: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("typer.echo", full)
+    finish({}, as_json=False)
+    with pytest.raises(StreamfuseError, match="last line cannot be written: No space left"):
+        finish({}, as_json=True)
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_its_option(tmp_path) -> None:
