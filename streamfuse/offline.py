@@ -25,6 +25,7 @@ from streamfuse.live import progress_line
 from streamfuse.models import build, identity
 from streamfuse.pipeline import run
 from streamfuse.publish import Dropped, Sent
+from streamfuse.report import listed
 from streamfuse.rig import Rig
 from streamfuse.terminal import counted, make_folder, note
 from streamfuse.thermal import ToneMapper
@@ -139,6 +140,8 @@ def fuse_files(
     console.print(
         f"{counted(report.published, 'fused image')} in {out} ({told['seconds']:.1f} s)", markup=False, highlight=False
     )
+    if report.dropped:
+        note(console, f"frames that are in no image: {listed(report.dropped)}")
     for warning in report.warnings:
         note(console, warning)
     return told

@@ -82,12 +82,12 @@ def print_report(console: Console, told: Mapping[str, Any]) -> None:
 
 def _counts(told: Mapping[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("frames in", _listed(told["frames_in"]))
+    table.add_row("frames in", listed(told["frames_in"]))
     table.add_row("matched", f"{told['matched']} pairs")
-    table.add_row("lone", _listed(told["lone"]))
-    table.add_row("dropped frames", _listed(told["dropped"]))
+    table.add_row("lone", listed(told["lone"]))
+    table.add_row("dropped frames", listed(told["dropped"]))
     rate = "" if told["fps"] is None else f" at {told['fps']} fps"
-    table.add_row("published", f"{told['published']}{rate}; dropped {_listed(told['outputs_dropped'])}")
+    table.add_row("published", f"{told['published']}{rate}; dropped {listed(told['outputs_dropped'])}")
     if "received" in told:
         table.add_row("received", f"{told['received']}, lost {told['lost']}")
     for name, source in told.get("sources", {}).items():
@@ -107,5 +107,5 @@ def _stages(told: Mapping[str, Any]) -> Table:
     return table
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"

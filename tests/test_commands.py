@@ -150,6 +150,7 @@ def test_fuse_reports_missing_partners_and_a_corrupt_image_and_goes_on(pairs):
     assert told["outputs_dropped"] == {"lone": 2}
     assert told["balanced"]
     assert "002" in said
+    assert "frames that are in no image: corrupt 1" in said
 
 
 def test_fuse_accepts_single_images_and_pairs_of_different_sizes(pairs):

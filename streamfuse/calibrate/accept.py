@@ -106,7 +106,8 @@ def _tilt(found: float) -> str:
 def _coverage(camera: str, bare: tuple[str, ...]) -> str:
     if not bare:
         return ""
+    corners = " and ".join(part for part in (", ".join(bare[:-1]), bare[-1]) if part)
     return (
-        f"no target point in the {' and '.join(bare)} corner of the {camera} image (outer quarter each way): the lens "
+        f"no target point in the {corners} corner of the {camera} image (outer quarter each way): the lens "
         "is extrapolated there: take views with the target in every corner"
     )

@@ -41,6 +41,7 @@ from streamfuse.calibrate.align_peers import PEERS, peer
 from streamfuse.calibrate.align_search import corners
 from streamfuse.calibrate.align_sure import BOUGHT, SURE, Evidence, agreement, probability
 from streamfuse.errors import UserError
+from streamfuse.terminal import make_folder
 
 OURS = "streamfuse align"
 RECOVERED = "from its own answer on the registered pair"
@@ -54,7 +55,7 @@ def run_benchmark(data: Path, out: Path, *, warps: int, handful: int = 0, consol
     cases = list(_cases(data, warps, handful))
     if not cases:
         raise UserError(f"{data}: no pairs with a known alignment; expected warped_gt, roadscene_multires or pairs")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     kept = out / "cases.jsonl"
     rows = [cast(Row, json.loads(line)) for line in kept.read_text().splitlines()] if kept.exists() else []
     rows = [_judged(row) for row in rows]

@@ -24,6 +24,7 @@ def test_a_rig_on_the_limits_passes():
         ({"held_out_px": float("nan")}, "no held-out error", "15", "take at least"),
         ({"poses": 11}, "11 poses", "15", "take 4 more"),
         ({"tilt_degrees": 4.0}, "4.0 degrees", "10", "tilt it"),
+        ({"bare_corners": {"rgb": ("top left", "top right", "bottom left")}}, "the top left, top right and", "", ""),
         ({"bare_corners": {"rgb": ("top left",)}}, "top left corner of the rgb", "outer quarter", "every corner"),
         ({"loose_px": 6.3}, "6.3 px", "one rig", "one plate"),
     ],

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from streamfuse.calibrate.commands.drift import drift
 from streamfuse.calibrate.drift_trial import START_S, injected, summary, try_drift
 from streamfuse.calibrate.report.overlays import Pair
 from streamfuse.depths import Geometry
@@ -58,3 +59,9 @@ def test_bad_trials_are_told() -> None:
         try_drift(pairs(2), None, "fast", 20)
     with pytest.raises(UserError, match="2 pairs or more"):
         try_drift(pairs(1), None, "none", 20)
+
+
+def test_a_plot_that_has_no_place_is_told_before_the_trial(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--plot .*file: cannot be made"):
+        drift(tmp_path / "ir", tmp_path / "vis", plot=tmp_path / "file" / "error.png")

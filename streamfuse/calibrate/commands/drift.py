@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamfuse.errors import UserError
-from streamfuse.terminal import Json, console, finish
+from streamfuse.terminal import Json, console, finish, make_folder
 
 if TYPE_CHECKING:
     from streamfuse.calibrate.drift_trial import Moment
@@ -34,6 +34,8 @@ def drift(
     from streamfuse.calibrate.drift_trial import summary, try_drift
     from streamfuse.rig import Rig
 
+    if plot:
+        make_folder(plot.parent, "--plot")
     chosen = read_pairs(thermal, visible, most)
     moments = try_drift(chosen.pairs, Rig.load(rig) if rig else None, inject, seconds, hold_s=hold)
     told: dict[str, Any] = {"inject": inject, "pairs": len(chosen.pairs), **summary(moments)}
@@ -69,5 +71,7 @@ def _draw(moments: Sequence[Moment], path: Path) -> None:
     axes.axhline(1, color="grey", linewidth=0.5)
     axes.set(xlabel="seconds", ylabel="output pixels")
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--plot {path}: cannot be written: {error}; name a PNG file") from error
