@@ -57,6 +57,9 @@ class FolderSink:
     def interrupt(self) -> None:
         return
 
+    def expire(self) -> None:
+        return
+
     def send(self, frame: FusedFrame) -> None:
         if frame.state in (State.THERMAL_ONLY, State.VISIBLE_ONLY):
             self._on_dropped(frame, Reason.LONE)

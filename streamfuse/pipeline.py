@@ -131,8 +131,12 @@ class _Flow:
         self.watch(fused)
 
     def finished(self) -> bool:
-        late = self.limits.seconds is not None and now_ns() - self.started_ns >= self.limits.seconds * 1e9
-        return late or self.made == self.limits.frames or self.stop.is_set()
+        return self.late() or self.made == self.limits.frames or self.stop.is_set()
+
+    def late(self) -> bool:
+        if self.limits.seconds is None or not self.started_ns:
+            return False
+        return now_ns() - self.started_ns >= self.limits.seconds * 1e9
 
     def drain(self) -> None:
         """What was still on its way leaves as shut down: every frame has one ledger entry."""
@@ -189,7 +193,7 @@ def run(
             paced=found.paced,
             health=health,
         )
-        with flow.sink, interrupted_by(flow.stop, flow.sink):
+        with flow.sink, interrupted_by(flow.stop, flow.late, flow.sink):
             ready(flow.sink)
             error = flow.run()
         return _report(flow, list(stamps), error, found.warnings)

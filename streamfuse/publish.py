@@ -6,6 +6,7 @@ The pipeline's thread only puts frames into an outbox. Nothing here knows what t
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -41,6 +42,8 @@ LINGER_S = {"pub": 0.8, "push": 30.0}
 HEARTBEAT_S = 1.0
 INFO_EVERY = 2
 DEPTH = 8
+ALONE_S = 1.0
+"""For so long mode "push" waits without a reader before it says so."""
 PATIENCE_TICK_MS = 50
 MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
 """How a message's parts are sent; plain numbers, since `send_multipart` joins members of an enumeration every time."""
@@ -150,13 +153,23 @@ class Publisher:
         """From any thread: a `send` that waits for its reader returns, and nothing more is sent after a second."""
         self._finish(INTERRUPTED_S)
 
+    def expire(self) -> None:
+        """From any thread: time is up. In mode "push" what nobody reads is dropped with SHUTDOWN, so that a `send` that
+        waits returns; a reader that is there has 30 s to take in what waits, and what is still sent."""
+        if self._mode == "push":
+            self._wait_at_most(LINGER_S[self._mode])
+
     def _finish(self, linger_s: float) -> None:
         if self._closing.is_set():
             return
-        self._give_up_ns = now_ns() + round(linger_s * 1e9)
+        self._wait_at_most(linger_s)
         self._closing.set()
         self._outbox.close()
         self._waker.wake()
+
+    def _wait_at_most(self, linger_s: float) -> None:
+        give_up_ns = now_ns() + round(linger_s * 1e9)
+        self._give_up_ns = min(self._give_up_ns or give_up_ns, give_up_ns)
 
     def _run(self) -> None:
         poller = zmq.Poller()
@@ -232,10 +245,11 @@ class Publisher:
         return frame
 
     def _send_parts(self, parts: list[Part]) -> bool:
-        """In mode "push" wait for the reader, past the end of patience only; XPUB never waits.
+        """In mode "push" wait for the reader, and say so where there is none; XPUB never waits.
 
-        A full queue refuses the first part of a message or none.
+        False once time is up. A full queue refuses the first part of a message or none.
         """
+        tell_at_ns = now_ns() + round(ALONE_S * 1e9)
         while True:
             with suppress(zmq.Again):
                 for part in parts[:-1]:
@@ -243,12 +257,13 @@ class Publisher:
                 self._socket.send(parts[-1], LAST, copy=False)
                 self._audience.reached()
                 return True
-            if self._closing.is_set() and self._nobody_to_wait_for():
+            alone, now = self._peers is not None and self._peers.count == 0, now_ns()
+            if self._give_up_ns and (alone or now >= self._give_up_ns):
                 return False
+            if alone and now >= tell_at_ns:
+                log.info("waiting for a reader on %s (publish.mode: push loses nothing)", self.endpoint)
+                tell_at_ns = sys.maxsize
             self._socket.poll(PATIENCE_TICK_MS, zmq.POLLOUT)
-
-    def _nobody_to_wait_for(self) -> bool:
-        return now_ns() >= self._give_up_ns or (self._peers is not None and self._peers.count == 0)
 
     def _beat(self, *, with_info: bool) -> None:
         if with_info:

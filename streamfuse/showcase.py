@@ -51,6 +51,9 @@ class LastFrame:
     def interrupt(self) -> None:
         return
 
+    def expire(self) -> None:
+        return
+
     def send(self, frame: FusedFrame) -> None:
         self.frame = frame
         self._on_sent(frame)

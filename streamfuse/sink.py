@@ -31,20 +31,29 @@ class Sink(Protocol):
         """From any thread: a `send` that waits for its reader returns."""
         ...
 
+    def expire(self) -> None:
+        """From any thread: time is up; a `send` that waits where nobody reads returns."""
+        ...
+
 
 OpenSink = Callable[[Sent, Dropped], Sink]
 
 
 @contextmanager
-def interrupted_by(stop: threading.Event, sink: Sink) -> Generator[None]:
-    """Interrupt `sink` once `stop` is set: a loss-free one may wait for its reader, where no loop looks at `stop`."""
+def interrupted_by(stop: threading.Event, late: Callable[[], bool], sink: Sink) -> Generator[None]:
+    """Interrupt `sink` once `stop` is set, and let it expire once it is `late`: a loss-free one may wait for its
+    reader, where no loop looks at either."""
     over = threading.Event()
 
     def watch() -> None:
+        expired = False
         while not over.wait(0.1):
             if stop.is_set():
                 sink.interrupt()
                 return
+            if not expired and late():
+                sink.expire()
+                expired = True
 
     watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
     watcher.start()

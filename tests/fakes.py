@@ -97,6 +97,9 @@ class FakeSink:
     def interrupt(self):
         return
 
+    def expire(self):
+        return
+
     def send(self, frame):
         self.on_sent(frame.stamped("sent", now_ns()))
 

@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-from fakes import PERIOD_NS, FakeSink, FakeSource, stream
+from fakes import PERIOD_NS, SOON_S, FakeSink, FakeSource, stream
 
-from streamfuse import assemble
+from streamfuse import Publisher, assemble
 from streamfuse.clock import now_ns
 from streamfuse.config import RunConfig
 from streamfuse.errors import EngineError, SourceLost, UserError
@@ -135,6 +135,30 @@ def test_limits_end_a_run_and_what_was_in_flight_is_accounted_for(rig_up):
     start = now_ns()
     rig_up(live(T, 5000, start), live(V, 5000, start), paced=True, limits=Limits(seconds=0.3))
     assert 0.25 < time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("source", [live, lambda modality, count, start: FakeSource(modality, stream(modality, count))])
+def test_a_time_limit_ends_a_run_whose_reader_never_comes(tmp_path, source):
+    """A loss-free publisher waits in `send`, where no loop looks at the limit."""
+    start, stop, paced = now_ns(), threading.Event(), source is live
+    cameras = assemble.Cameras(source(T, 5000, start), source(V, 5000, start), deterministic=not paced, paced=paced)
+    rescue = threading.Timer(SOON_S, stop.set)
+    rescue.start()
+    report = run(
+        CONFIG,
+        cameras=lambda _: cameras,
+        sink=lambda sent, dropped: Publisher(
+            f"ipc://{tmp_path}/s", rig="gate", mode="push", on_sent=sent, on_dropped=dropped
+        ),
+        limits=Limits(seconds=0.3),
+        stop=stop,
+    )
+    rescue.cancel()
+    assert not stop.is_set(), "the limit did not end it"
+    assert report.balanced
+    assert report.published == 0
+    assert report.outputs_dropped["shutdown"] > 8
+    assert report.error is None
 
 
 def test_stop_ends_a_run_within_a_second(rig_up):

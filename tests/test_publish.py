@@ -401,6 +401,44 @@ def test_push_without_a_reader_is_closed_from_outside(ipc):
     assert dropped == [Reason.SHUTDOWN] * 20
 
 
+def test_push_says_that_it_waits_for_a_reader_and_waits_no_more_when_time_is_up(ipc, caplog, monkeypatch):
+    monkeypatch.setattr("streamfuse.publish.ALONE_S", 0.0)
+    caplog.set_level("INFO", "streamfuse")
+    dropped = []
+    with Publisher(ipc, rig="gate", mode="push", on_dropped=lambda each, reason: dropped.append(reason)) as publisher:
+        writer = threading.Thread(target=lambda: [publisher.send(fused(each)) for each in range(20)], daemon=True)
+        writer.start()
+        assert until(lambda: f"waiting for a reader on {ipc}" in caplog.text)
+        assert writer.is_alive()
+        publisher.expire()
+        writer.join(SOON_S)
+        assert not writer.is_alive()
+    assert dropped == [Reason.SHUTDOWN] * 20
+    assert caplog.text.count("waiting for a reader") == 1
+
+
+def test_push_loses_nothing_of_what_a_reader_still_takes_in_when_time_is_up(ipc):
+    publisher = Publisher(ipc, rig="gate", mode="push")
+
+    def publish() -> None:
+        with publisher:
+            for sequence in range(200):
+                publisher.send(fused(sequence))
+
+    received = []
+    with Subscriber(ipc, mode="pull") as subscriber:
+        assert publisher.wait_for_subscriber(SOON_S)
+        writer = threading.Thread(target=publish, daemon=True)
+        writer.start()
+        for each in subscriber.every():
+            received.append(each.sequence)
+            if each.sequence == 0:
+                publisher.expire()
+            time.sleep(0.002)  # slower than the writer
+    writer.join(SOON_S)
+    assert received == list(range(200))
+
+
 def test_push_sends_the_streams_it_was_told_to(ipc):
     with Publisher(ipc, rig="gate", mode="push", streams=frozenset({"fused", "thermal"})) as publisher:
         assert publisher.wanted() == {"fused", "thermal"}

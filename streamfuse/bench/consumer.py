@@ -98,6 +98,9 @@ class ThreadSink:
     def interrupt(self) -> None:
         """`send` never waits."""
 
+    def expire(self) -> None:
+        """`send` never waits."""
+
     def send(self, frame: FusedFrame) -> None:
         replaced = self._slots.put(frame.stamped("sent", now_ns()))
         if replaced is not None:
