@@ -19,12 +19,12 @@ HOMES = {  # a heavy library -> the only places that may import it
     "matplotlib": {"evaluation", "bench", "roofline", "calibrate"},
     "av": {"sources"},
     "zmq": {"publish", "subscribe", "sockets", "outbox", "keys", "curve", "handshakes", "doctor", "bench"},
-    "typer": {"__main__", "calibrate", "terminal"},
+    "typer": {"commands", "calibrate", "terminal"},
     "gi": {"sources", "doctor"},
     "yaml": {"yamlfile"},
 }
 STAGES = {"sync", "register", "thermal", "wire", "timing", "frames", "rig", "lens", "distortion", "warp", "ledger"}
-OUTSIDE = {"pipeline", "assemble", "capture", "config", "demo", "live", "publish", "sources", "__main__"}
+OUTSIDE = {"pipeline", "assemble", "capture", "config", "demo", "live", "publish", "sources", "commands"}
 
 
 def place(path: Path) -> str:
@@ -61,12 +61,12 @@ def test_a_stage_knows_nothing_of_threads_sockets_and_what_is_around_it(stage):
 
 
 def test_the_runtime_never_imports_training():
-    runtime = [path for path in FILES if place(path) not in {"training", "__main__"}]
+    runtime = [path for path in FILES if place(path) not in {"training", "commands"}]
     assert not [str(path) for path in runtime if any(name.startswith("streamfuse.training") for name in imports(path))]
 
 
 def test_the_pipeline_knows_calibration_by_its_rig_files_only():
-    others = [path for path in FILES if place(path) not in {"calibrate", "__main__"}]
+    others = [path for path in FILES if place(path) not in {"calibrate", "commands"}]
     assert not [str(path) for path in others if any(name.startswith("streamfuse.calibrate") for name in imports(path))]
 
 

@@ -263,6 +263,24 @@ def test_a_signal_ends_a_run_with_its_summary(tmp_path, number, mode):
     assert (told["published"] > 0) == (mode == "pub")
 
 
+INTERRUPTED = """
+import sys
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC())
+from streamfuse.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("imported", ["streamfuse.commands", "streamfuse.errors", "typer", "rich"])
+def test_ctrl_c_while_the_commands_are_imported_is_no_traceback(imported):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, imported], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_doctor_tells_what_is_here():
     told, said = streamfuse("doctor", "--json")
     found = {finding["what"]: finding for finding in told["findings"]}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import streamfuse
 
 HEAVY = ("torch", "cv2", "pydantic", "av", "yaml", "typer", "rich", "safetensors", "matplotlib", "openvino", "gi")
@@ -17,7 +19,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_loads_three_libraries_and_nothing_heavy():
-    loaded = loaded_by("import streamfuse")
+    loaded = loaded_by("from streamfuse import Subscriber")
     assert {"streamfuse", "numpy", "zmq", "msgspec"} <= loaded
     assert not loaded & set(HEAVY)
 
@@ -52,5 +54,8 @@ def read_one_frame() -> None:
 def test_the_public_names_are_few_and_exist():
     assert len(streamfuse.__all__) <= 12
     assert all(hasattr(streamfuse, name) for name in streamfuse.__all__)
+    assert set(streamfuse.__all__) <= set(dir(streamfuse))
+    with pytest.raises(AttributeError, match="no attribute 'Printer'"):
+        streamfuse.Printer  # noqa: B018
     assert streamfuse.__doc__
     assert "Subscriber(" in streamfuse.__doc__

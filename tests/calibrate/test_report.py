@@ -17,7 +17,6 @@ from rich.console import Console
 from rigs import full_rig, planar_rig, rotation
 from typer.testing import CliRunner
 
-from streamfuse.__main__ import app
 from streamfuse.calibrate.report import drawing
 from streamfuse.calibrate.report.overlays import Pair, overlay, read_pairs
 from streamfuse.calibrate.report.residuals import cell_counts
@@ -25,6 +24,7 @@ from streamfuse.calibrate.report.words import baseline_line, geometry, parameter
 from streamfuse.calibrate.report.write import write_report
 from streamfuse.calibrate.solve import Estimate
 from streamfuse.calibrate.target import Target
+from streamfuse.commands import app
 from streamfuse.errors import UserError
 from streamfuse.rig import Calibration, Lens, Pose, Rig
 from streamfuse.warp import build_warp, output_grid

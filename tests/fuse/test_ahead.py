@@ -13,7 +13,7 @@ from rich.console import Console
 from test_tensorrt import installed
 from typer.testing import CliRunner
 
-from streamfuse.__main__ import app
+from streamfuse.commands import app
 from streamfuse.errors import EngineError, UserError
 from streamfuse.fuse import ahead, available, rungs
 from streamfuse.fuse.ahead import compile_ahead, size_of

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from typer.testing import CliRunner
 
-from streamfuse.__main__ import app
+from streamfuse.commands import app
 from streamfuse.errors import StreamfuseError
 from streamfuse.training.layouts import PairFiles
 from streamfuse.training.pairs import Pair
