@@ -6,6 +6,7 @@ A file is what ZeroMQ's own tools write and read (ZPL): a public key may be give
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -76,12 +77,13 @@ def make_keys(folder: Path, reader: str = "reader") -> dict[str, Path]:
 
 
 def explained(files: Mapping[str, Path]) -> str:
-    """What goes where, for people."""
-    public, secret, readers, own = (files[name] for name in EXPLAINED)
+    """What goes where, for people; paths are whole, since one in a run file is relative to that file."""
+    public, secret, readers, own = (files[name].absolute() for name in EXPLAINED)
     return (
-        f"In the publisher's run file (paths are relative to it):\n"
+        f"In the publisher's run file:\n"
         f"  publish:\n    endpoint: tcp://*:5555\n    curve:\n"
-        f"      secret_key_file: {secret}\n      clients: {readers}\n"
+        f"      secret_key_file: {json.dumps(str(secret), ensure_ascii=False)}\n"
+        f"      clients: {json.dumps(str(readers), ensure_ascii=False)}\n"
         f"The reader gets {public} and {own}, over a safe way, and runs:\n"
         f"  streamfuse subscribe tcp://HOST:5555 --server-key {public.name} --client-key {own.name}\n"
         "Take away its file below clients, and it is not let in again."

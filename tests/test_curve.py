@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 import zmq
 from fakes import SOON_S, fused, until
 
@@ -377,17 +378,26 @@ def test_the_run_file_names_its_keys_relative_to_itself(keys):
     assert open_keys(config, anybody).clients == "any"
 
 
+def pasted(said: str, elsewhere: Path) -> PublisherKeys:
+    """What `streamfuse keys` says belongs into the run file, put into one that lies somewhere else."""
+    lines = [line for line in said.splitlines() if line.startswith("  ") and "streamfuse subscribe" not in line]
+    document = {"source": {"kind": "synthetic"}, **yaml.safe_load("\n".join(lines))}
+    config = RunConfig.model_validate({**document, "folder": elsewhere})
+    return open_keys(config, config.publish.curve)
+
+
 def test_keys_and_subscribe_work_from_the_command_line(tmp_path):
     def command(*arguments: object) -> list[str]:
         return [sys.executable, "-m", "streamfuse", *map(str, arguments)]
 
-    folder = tmp_path / "keys"
-    made = subprocess.run(command("keys", folder), capture_output=True, text=True, check=True)
+    folder = tmp_path / "the: keys"
+    made = subprocess.run(command("keys", folder.name), cwd=tmp_path, capture_output=True, text=True, check=True)
     again = subprocess.run(command("keys", folder), capture_output=True, text=True, check=False)
     assert (again.returncode, "not overwritten" in again.stderr) == (2, True)
     secrets = [read_secret(path)[1].decode() for path in folder.glob("*.key_secret")]
     assert not [secret for secret in secrets if secret in made.stdout + made.stderr]
-    curve = PublisherKeys(folder / "publisher.key_secret", folder / "readers")
+    curve = pasted(made.stderr, tmp_path / "elsewhere")
+    assert curve == PublisherKeys(folder / "publisher.key_secret", folder / "readers")
     with Publisher("tcp://127.0.0.1:*", rig="gate", curve=curve) as publisher:
         options: list[object] = ["--server-key", folder / "publisher.key", "--client-key", folder / "reader.key_secret"]
         listening = command("subscribe", publisher.endpoint, *options, "--frames", 1, "--json")
