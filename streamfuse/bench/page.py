@@ -13,7 +13,7 @@ from streamfuse.bench.report import Grid, grids, machine_line, notes
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0; font-size: 13px }
+.wide { overflow-x: auto } table { border-collapse: collapse; margin: 1em 0; font-size: 13px }
 th, td { border: 1px solid #ccc; padding: .25em .6em; text-align: left }
 img { max-width: 100%; display: block; margin: 1em 0 } pre { font-size: 12px; overflow-x: auto }
 """
@@ -22,7 +22,8 @@ img { max-width: 100%; display: block; margin: 1em 0 } pre { font-size: 12px; ov
 def write_page(told: Mapping[str, Any], pictures: Sequence[Path], path: Path) -> Path:
     """Write the page; its path."""
     parts = [
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>streamfuse bench</title>",
+        "<!doctype html><html lang='en'><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'><title>streamfuse bench</title>",
         f"<style>{STYLE}</style><h1>streamfuse bench</h1>",
         f"<p>{escape(machine_line(told['machine']))}</p>",
         *(_grid(grid) for grid in grids(told)),
@@ -38,7 +39,8 @@ def write_page(told: Mapping[str, Any], pictures: Sequence[Path], path: Path) ->
 def _grid(grid: Grid) -> str:
     head = "".join(f"<th>{escape(text)}</th>" for text in grid.heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in grid.rows)
-    return f"<h2>{escape(grid.title)}</h2><table><tr>{head}</tr>{body}</table><p>{escape(grid.about)}</p>"
+    table = f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
+    return f"<h2>{escape(grid.title)}</h2>{table}<p>{escape(grid.about)}</p>"
 
 
 def _image(path: Path) -> str:

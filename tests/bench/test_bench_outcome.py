@@ -121,3 +121,5 @@ def test_the_page_holds_every_table_and_escapes_what_it_shows(tmp_path):
     assert all(grid.title in page for grid in grids(told))
     assert "<script>" not in page
     assert "data:image/png;base64,iVBORw==" in page
+    assert "name='viewport'" in page
+    assert page.count("<div class='wide'><table>") == page.count("<table>"), "a wide table makes a phone's page wide"
