@@ -307,6 +307,7 @@ def test_frozen_pictures_do_not_count_as_standing_still(tmp_path):
     told = json.loads(done.stdout.strip().splitlines()[-1])
     assert told["poses"] == 0
     assert "no pose was saved of 2 pairs looked at" in told["error"]
+    assert f"╯\n{told['next']}\n" in done.stderr
 
 
 def test_a_preparation_that_shows_the_target_is_found_over_several_looks_and_kept():

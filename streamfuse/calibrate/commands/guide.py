@@ -10,7 +10,7 @@ import typer
 
 from streamfuse.calibrate.commands.seeing import TARGET_HELP
 from streamfuse.calibrate.commands.stopping import asked_to_stop
-from streamfuse.terminal import Json, console, finish
+from streamfuse.terminal import Json, console, counted, finish
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,6 +51,8 @@ def guide(
                 console.bell()
 
         session = guide_run(config, asked, out, told=told, stopped=stopped)
+    if session.looked and not console.is_terminal:
+        console.line()  # there `Live` prints its last picture when it is over, without an end of line
     told_at_end = _summary(session, target, out)
     console.print(told_at_end["next"], markup=False, highlight=False)
     finish(told_at_end, as_json)
@@ -98,7 +100,7 @@ def _cell(covered: bool, now: bool) -> str:
 def _summary(session: Session, target: str, out: Path) -> dict[str, Any]:
     state = session.guide
     if not session.saved:
-        error = session.failed or f"no pose was saved of {session.looked} pairs looked at: {state.wanted}"
+        error = session.failed or f"no pose was saved of {counted(session.looked, 'pair')} looked at: {state.wanted}"
         return {"poses": 0, "looked": session.looked, "finished": False, "next": state.wanted, "error": error}
     solve = f"streamfuse calibrate detect {out} --target {target} --out {out / 'detect'}"
     return {
