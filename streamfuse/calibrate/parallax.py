@@ -51,6 +51,11 @@ class Curve:
     worst_thermal_px: Floats
 
 
+def rounded(value: float, digits: int) -> str:
+    """So many digits as people write them: 1230, never 1.23e+03."""
+    return f"{float(f'{value:.{digits}g}'):.15g}"
+
+
 @dataclass(frozen=True, slots=True)
 class DepthRange:
     """Depths between which the error stays under `limit_px` everywhere on the image; `far_m` may be infinite."""
@@ -61,8 +66,8 @@ class DepthRange:
 
     def __str__(self) -> str:
         if math.isinf(self.far_m):
-            return f"under {self.limit_px:g} px beyond {self.near_m:.3g} m"
-        return f"under {self.limit_px:g} px from {self.near_m:.3g} m to {self.far_m:.3g} m"
+            return f"under {self.limit_px:g} px beyond {rounded(self.near_m, 3)} m"
+        return f"under {self.limit_px:g} px from {rounded(self.near_m, 3)} m to {rounded(self.far_m, 3)} m"
 
 
 @dataclass(frozen=True)

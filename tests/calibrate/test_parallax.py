@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rigs import full_rig, planar_rig, rotation
 
-from streamfuse.calibrate.parallax import parallax_of, rgb_from_thermal
+from streamfuse.calibrate.parallax import DepthRange, parallax_of, rgb_from_thermal
 from streamfuse.errors import UserError
 from streamfuse.rig import Lens, Pose, Rig
 from streamfuse.warp import build_warp, output_grid, parallax_px_per_inverse_m, thermal_from_rgb
@@ -142,6 +142,7 @@ def test_a_map_for_infinity_holds_beyond_a_depth():
     held = parallax_of(full_rig(), map_depth_m=math.inf).holds(1.0)
     assert math.isinf(held.far_m)
     assert str(held) == f"under 1 px beyond {held.near_m:.3g} m"
+    assert str(DepthRange(1.0, 1234.0, math.inf)) == "under 1 px beyond 1230 m"
 
 
 def test_the_curve_says_nothing_where_the_cameras_see_nothing_in_common():

@@ -168,6 +168,8 @@ class TestWords:
         told = baseline_line(Estimate(names, np.array([0.1, 0.0, 0.0]), sure_along, {}))
         assert told[0].startswith("The cameras are 100.00 ± 0.20 mm apart (95 %)")
         assert "0.2 % of the shift" in told[0]
+        unsure = baseline_line(Estimate(names, np.array([0.0023, 0.0, 0.0]), np.diag([8e-6, 1e-4, 1e-4]), {}))
+        assert "240 % of the shift" in unsure[0]
         assert baseline_line(made_up_solution().estimate) == []
 
     def test_cells_count_every_pixel_once(self):

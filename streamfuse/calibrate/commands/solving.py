@@ -84,6 +84,7 @@ def points(
 ) -> None:
     """A rig without a board: one homography from points matched in both images. Right at the points' depth only."""
     from streamfuse.calibrate.boardless import off_at_depths, read_points, rig_of_points
+    from streamfuse.calibrate.parallax import rounded
 
     sizes = _size(thermal_size, "--thermal-size"), _size(rgb_size, "--rgb-size")
     found = rig_of_points(read_points(matched), sizes, out.stem, working_depth)
@@ -94,7 +95,7 @@ def points(
         focal = rgb_focal or 0.866 * sizes[1][0]
         told["off_px_at_m"] = off_at_depths(baseline, focal, working_depth)
         for depth, off in told["off_px_at_m"]:
-            console.print(f"  an object {depth:.3g} m away is {off:.1f} px off", highlight=False)
+            console.print(f"  an object {rounded(depth, 3)} m away is {off:.1f} px off", highlight=False)
     else:
         console.print("  how far off at other depths: say --baseline and --working-depth", highlight=False)
     finish(told, as_json)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamfuse.calibrate.parallax import parallax_of
+from streamfuse.calibrate.parallax import parallax_of, rounded
 from streamfuse.calibrate.report.depths import Row, parallax_drawing, parallax_lines, parallax_table
 from streamfuse.calibrate.report.drawing import Drawing
 from streamfuse.calibrate.report.overlays import Overlay, Pair, overlay
@@ -122,7 +122,9 @@ def _overlay_words(rig: Rig, depth_m: float | None) -> str:
 
 
 def _parameter_words(solution: Solution) -> str:
-    widened = [f"{block} {factor:.2g} times" for block, factor in solution.estimate.widened.items() if factor > 1.05]
+    widened = [
+        f"{block} {rounded(factor, 2)} times" for block, factor in solution.estimate.widened.items() if factor > 1.05
+    ]
     hang_together = f" Variances were widened because errors of a view hang together: {', '.join(widened)}."
     return "Each with its own 95 % interval, the others left free." + (hang_together if widened else "")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamfuse.calibrate.exchange.seat import seat_in_words
+from streamfuse.calibrate.parallax import rounded
 from streamfuse.calibrate.solve_solution import QUANTILE_95, Estimate, Solution
 from streamfuse.frames import wxh
 from streamfuse.lens import Lens
@@ -108,7 +109,7 @@ def baseline_line(estimate: Estimate) -> list[str]:
     half = QUANTILE_95 * math.sqrt(max(0.0, float(along @ covariance @ along)))
     return [
         f"The cameras are {plus_minus(apart * 1000, half * 1000)} mm apart (95 %): a map moved to another depth may be "
-        f"off by {100 * half / max(apart, 1e-12):.2g} % of the shift."
+        f"off by {rounded(100 * half / max(apart, 1e-12), 2)} % of the shift."
     ]
 
 
