@@ -89,6 +89,12 @@ def test_files_and_functions_stay_short():
     assert sorted(lines.values())[len(lines) // 2] <= 150
 
 
+def test_no_two_test_files_share_a_name():
+    """pytest imports them by it: the second stops the whole suite, though each runs alone."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_every_module_says_what_it_is():
     silent = [
         str(path) for path in FILES if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
