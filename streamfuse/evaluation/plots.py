@@ -65,6 +65,7 @@ def _panel(axes: Any, column: str, told: Mapping[str, float], ours: set[str]) ->
         label.set_fontweight("bold" if colour == OURS else "normal")
     axes.set_title(f"{column} ({'less' if less else 'more'} is better)", fontsize=9)
     axes.tick_params(axis="x", labelsize=7.5)
+    axes.locator_params(axis="x", nbins=5)  # figures like 0.575 stand apart
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)

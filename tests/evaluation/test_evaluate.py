@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import subprocess
@@ -278,3 +279,21 @@ def test_the_command_tells_bad_input_in_one_line_and_ends_with_2(folders, monkey
         main()
     assert ended.value.code == 2
     assert "--model" in capsys.readouterr().err
+
+
+def test_figures_below_a_panel_stand_apart():
+    pytest.importorskip("matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from streamfuse.evaluation.plots import PANEL_WIDTH, _panel
+
+    figure = Figure(figsize=(PANEL_WIDTH, 3), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    _panel(axes, "MSSSIM", {"streamfuse-s": 0.660, "average": 0.689, "Laplacian pyramid": 0.533}, {"average"})
+    FigureCanvasAgg(figure).draw()
+    low, high = axes.get_xlim()
+    shown = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    boxes = [label.get_window_extent() for label in shown]
+    assert len(boxes) >= 3
+    assert all(box.x0 - before.x1 > 5 for before, box in itertools.pairwise(boxes))
