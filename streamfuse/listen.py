@@ -17,7 +17,7 @@ from streamfuse.curve import ReaderKeys
 from streamfuse.frames import FusedFrame, Stamps
 from streamfuse.report import timings
 from streamfuse.subscribe import Subscriber, age_ns
-from streamfuse.terminal import make_folder
+from streamfuse.terminal import counted, make_folder
 
 KEPT_STAMPS = 100_000
 LINE_NS = 1_000_000_000
@@ -123,7 +123,8 @@ def _summary(told: Mapping[str, Any]) -> str:
     ages = [f"{name} {ms:.1f} ms" for name, ms in told["latency_ms"].items() if name != "n" and ms is not None]
     latency = f"; from capture {', '.join(ages)}" if ages else ""
     trouble = f"; {told['trouble']}" if told["trouble"] else ""
-    return f"received {told['received']} {told['stream']} frames{rate}{states}; {counts}{latency}{trouble}"
+    received = counted(told["received"], f"{told['stream']} frame")
+    return f"received {received}{rate}{states}; {counts}{latency}{trouble}"
 
 
 def _why_nothing(subscriber: Subscriber, mode: str) -> str:

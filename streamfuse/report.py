@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamfuse.frames import Stamps
-from streamfuse.terminal import note
+from streamfuse.terminal import counted, note
 from streamfuse.timing import STAGES, percentile_summary, stage_durations_ns
 
 Percentiles = Mapping[str, float | int | None]
@@ -83,7 +83,7 @@ def print_report(console: Console, told: Mapping[str, Any]) -> None:
 def _counts(told: Mapping[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("frames in", listed(told["frames_in"]))
-    table.add_row("matched", f"{told['matched']} pairs")
+    table.add_row("matched", counted(told["matched"], "pair"))
     table.add_row("lone", listed(told["lone"]))
     table.add_row("dropped frames", listed(told["dropped"]))
     rate = "" if told["fps"] is None else f" at {told['fps']} fps"
@@ -92,7 +92,7 @@ def _counts(told: Mapping[str, Any]) -> Table:
         table.add_row("received", f"{told['received']}, lost {told['lost']}")
     for name, source in told.get("sources", {}).items():
         error = f"; last error: {source['last_error']}" if source["last_error"] else ""
-        table.add_row(name, escape(f"{source['state']}, {source['reconnects']} reconnects{error}"))
+        table.add_row(name, escape(f"{source['state']}, {counted(source['reconnects'], 'reconnect')}{error}"))
     table.add_row("ledgers", "balanced" if told["balanced"] else "[red]NOT balanced[/]")
     table.add_row("engine, model", f"{told['engine']}, {told['model']}; {told['cpu_cores']:.2f} of a core")
     return table

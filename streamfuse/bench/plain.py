@@ -23,6 +23,7 @@ from streamfuse.bench.offered import Pictures, draw, offer
 from streamfuse.bench.schedule import Schedule
 from streamfuse.clock import START_LEAD_NS, now_ns
 from streamfuse.frames import Pixels, WarpMap
+from streamfuse.terminal import counted
 
 LABEL = "plain OpenCV + PyTorch loop"
 
@@ -92,7 +93,7 @@ def measure_plain(cell: Cell, protocol: Protocol, *, all_threads: bool) -> dict[
         loop.close()
     latencies: NDArray[np.int64] = np.array(tally.latencies_ns, dtype=np.int64)
     return {
-        "label": f"{LABEL}, {loop.threads} threads",
+        "label": f"{LABEL}, {counted(loop.threads, 'thread')}",
         "frames": {"offered": len(plan.due_ns) - plan.warm, "fused": len(latencies), "missing": tally.skipped},
         "latency_ms": summary(latencies),
         "intervals_ms": intervals(latencies),

@@ -23,6 +23,7 @@ from streamfuse.errors import UserError
 from streamfuse.frames import Alignment, Pixels, Size
 from streamfuse.register import Registrar
 from streamfuse.rig import Rig
+from streamfuse.terminal import counted
 from streamfuse.warp import thermal_px_per_output_px
 
 START_S = 40.0
@@ -75,7 +76,8 @@ def try_drift(
     sizes = {(_size(pair.thermal), _size(pair.visible)) for pair in pairs}
     if len(sizes) != 1 or len(pairs) < 2:
         raise UserError(
-            f"a trial needs 2 pairs or more, all of one size; found {len(pairs)} pairs of {len(sizes)} sizes"
+            f"a trial needs 2 pairs or more, all of one size; found {counted(len(pairs), 'pair')} of "
+            f"{counted(len(sizes), 'size')}"
         )
     (thermal_size, rgb_size) = sizes.pop()
     registrar = Registrar(rig or Rig.identity(thermal_size, rgb_size), thermal_size=thermal_size, rgb_size=rgb_size)

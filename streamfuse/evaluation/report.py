@@ -14,7 +14,7 @@ from rich.table import Table
 
 from streamfuse.errors import UserError
 from streamfuse.evaluation.peers import Peers
-from streamfuse.terminal import note, print_wide
+from streamfuse.terminal import counted, note, print_wide
 
 if TYPE_CHECKING:
     from streamfuse.evaluation.evaluate import Evaluation
@@ -43,8 +43,7 @@ def print_means(console: Console, results: Results, columns: Sequence[str], know
     if known:
         console.print(f"peers: {known.pairs} public pairs of {known.set_name}; * stretches every image")
     if known and pairs != known.pairs:
-        told = f"these are {pairs} images, so the peers' figures are not of the same ones"
-        note(console, told)
+        note(console, f"judged: {counted(pairs, 'image')}, so the peers' figures are not of the same ones")
 
 
 def write_rows(out: Path, results: Results, columns: Sequence[str]) -> dict[str, str]:
