@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 from test_tensorrt import installed
 from typer.testing import CliRunner
 
@@ -74,7 +75,7 @@ def test_tensorrt_is_built_with_progress_from_recorded_pairs(monkeypatch, tmp_pa
     monkeypatch.setattr(tensorrt, "cuda_lacks", lambda: "")
     monkeypatch.setattr(tensorrt, "CudaStreams", NoStreams)
     heard = []
-    monkeypatch.setattr(ahead.Progress, "update", lambda *_, **told: heard.append(told["description"]))
+    monkeypatch.setattr(Progress, "update", lambda *_, **told: heard.append(told["description"]))
     folders = tmp_path / "thermal", tmp_path / "visible"
     for folder in folders:
         folder.mkdir()
