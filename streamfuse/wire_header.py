@@ -186,6 +186,7 @@ def write(header: Header) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError(f"the header cannot be written as JSON: {error}") from error
     # The encoder turns NaN and infinity into null and does not look at the size of integers: readers refuse both.
+    # What may be one of them, a null or 19 digits in a row (as 2**63 has), is read back.
     if b"null" in data or b"0" * 19 in data.translate(_DIGITS_TO_0) or len(data) > MAX_HEADER_BYTES:
         read(memoryview(data), type(header))
     return data

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def limited(image: Tensor, *, training: bool) -> Tensor:
-    """`image` within [0, 1]. In training a pixel beyond a limit still has the slope that leads back inside.
+    """`image`, of any shape, within [0, 1]. In training what is beyond a limit has the slope that leads back inside.
 
     A plain clamp has none there: a network that ran into white, in the glare of a lamp, would not learn to leave it.
     """
