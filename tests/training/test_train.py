@@ -55,6 +55,15 @@ def test_the_shipped_training_files_are_the_recipes_of_the_shipped_weights(varia
     assert (first.model, first.sets, first.seed) == (recipe.model, recipe.sets, recipe.seed)
 
 
+def test_the_recipe_for_trackers_goes_on_from_the_shipped_network_with_two_things_more() -> None:
+    balance, targets = (load_training(shipped_path(f"configs/train-{name}.yaml")) for name in ("balance", "targets"))
+    assert targets.start == targets.model == "streamfuse-s"
+    assert targets.loss.weights().keys() - balance.loss.weights().keys() == {"salience"}
+    assert targets.augment == balance.augment.model_copy(update={"glare": targets.augment.glare})
+    assert targets.augment.glare > 0
+    assert targets.sets == balance.sets
+
+
 def test_steps_on_one_batch_lower_its_loss(project) -> None:
     run = opened(project, steps=200, average=0.5)
     first = run.batches.at(0)
