@@ -58,6 +58,11 @@ class Unit(str, Enum):
     bits = "bits"
 
 
+class Over(str, Enum):
+    sum = "sum"
+    mean = "mean"
+
+
 @app.command()
 def demo(
     seconds: Annotated[float, typer.Option(min=1, help="How long the replay runs.")] = 10.0,
@@ -178,6 +183,9 @@ def evaluate(
     device: Annotated[Device, typer.Option(help="Where the figures are computed.")] = Device.auto,
     peers: Annotated[PeerSet | None, typer.Option(help="Show what others reach on this public set.")] = None,
     mi_unit: Annotated[Unit, typer.Option(help="MI in nats or in bits.")] = Unit.nats,
+    over: Annotated[
+        Over | None, typer.Option(help="VIF, SSIM, MS-SSIM: of both sources; else as published tables have each.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge fused images by the field's figures and by looks: per image, means, plot, contact sheet."""
@@ -191,6 +199,7 @@ def evaluate(
         device=device.value,
         peer_set=peers.value if peers else None,
         mi_unit="bits" if mi_unit is Unit.bits else "nats",
+        over="sum" if over is Over.sum else "mean" if over else None,
         console=console,
     )
     finish(told, as_json)

@@ -25,6 +25,7 @@ from streamfuse.evaluation.peers import Peers, peers
 from streamfuse.evaluation.report import print_means, write_means, write_rows
 from streamfuse.evaluation.scores import COLUMNS, means, scores
 from streamfuse.evaluation.sheet import case_sheet
+from streamfuse.evaluation.structure import Over
 from streamfuse.terminal import counted, make_folder, note, passing_bar
 from streamfuse.triptych import write_image
 
@@ -45,13 +46,14 @@ def evaluate_pairs(
     *,
     device: str = "cpu",
     mi_unit: Unit = "nats",
+    over: Over | None = None,
 ) -> Evaluation:
     """Judge (name, fused, thermal, visible), each image as `scores` takes it.
 
     Raises ValueError where there are none, or where `scores` does.
     """
     judged = {
-        name: scores(fused, thermal, visible, device=device, mi_unit=mi_unit)
+        name: scores(fused, thermal, visible, device=device, mi_unit=mi_unit, over=over)
         for name, fused, thermal, visible in triples
     }
     if not judged:
@@ -74,6 +76,7 @@ def evaluate_files(
     device: str = "auto",
     peer_set: str | None = None,
     mi_unit: Unit = "nats",
+    over: Over | None = None,
     console: Console,
 ) -> dict[str, Any]:
     """Judge files, print the means, write tables and pictures to `out`; the report. Raises UserError for bad input.
@@ -87,12 +90,12 @@ def evaluate_files(
     for warning in cases.warnings:
         note(console, warning)
     make_folder(out)
-    known = peers(peer_set, mi_unit) if peer_set else None
+    known = peers(peer_set, mi_unit, over) if peer_set else None
     with _watched(cases, console) as (watched, shown):
         if in_time:
             results, columns = _judged_in_time(cases, watched), video.COLUMNS
         else:
-            results, columns = _judged(cases, watched, chosen_device(device), mi_unit), COLUMNS
+            results, columns = _judged(cases, watched, chosen_device(device), mi_unit, over), COLUMNS
     files = write_rows(out, results, columns) | write_means(out, results, columns, known)
     write_image(out / "sheet.png", case_sheet(shown))
     files |= {"sheet": str(out / "sheet.png")} | _plot(out / "means.png", results, cases.labels, known, console)
@@ -100,7 +103,7 @@ def evaluate_files(
     told = {label: {name: _number(value) for name, value in one.means.items()} for label, one in results.items()}
     console.print(f"{counted(len(cases.names), 'pair')}; tables and pictures in {escape(str(out))}")
     return {"pairs": len(cases.names), "means": told, "files": files, "warnings": list(cases.warnings)} | (
-        {} if in_time else {"mi_unit": mi_unit}
+        {} if in_time else {"mi_unit": mi_unit, "over": over or "as tables"}
     )
 
 
@@ -112,12 +115,14 @@ def chosen_device(device: str) -> str:
     return "cuda" if there and device != "cpu" else "cpu"
 
 
-def _judged(cases: Cases, watched: Iterable[Case], device: str, mi_unit: Unit) -> dict[str, Evaluation]:
+def _judged(
+    cases: Cases, watched: Iterable[Case], device: str, mi_unit: Unit, over: Over | None
+) -> dict[str, Evaluation]:
     judged: dict[str, dict[str, dict[str, float]]] = {label: {} for label in cases.labels}
     for case in watched:
         for label, fused in case.fused.items():
             try:
-                row = scores(fused, case.thermal, case.visible, device=device, mi_unit=mi_unit)
+                row = scores(fused, case.thermal, case.visible, device=device, mi_unit=mi_unit, over=over)
             except ValueError as error:
                 raise UserError(f"{case.name}: {error}") from error
             judged[label][case.name] = row

@@ -10,11 +10,12 @@ every image to the full range, which lifts EN, SD and SF. Classical rows are mea
 from __future__ import annotations
 
 import csv
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamfuse.evaluation.conventions import converted
 from streamfuse.evaluation.information import Unit
+from streamfuse.evaluation.structure import Over
 
 TABLE = Path(__file__).with_name("peers.csv")
 SETS = ("MSRS", "RoadScene", "TNO")
@@ -29,13 +30,13 @@ class Peers:
     rows: dict[str, dict[str, float]]
 
 
-def peers(set_name: str, mi_unit: Unit = "nats") -> Peers:
-    """The peers on one of `SETS`. Raises KeyError for another set."""
+def peers(set_name: str, mi_unit: Unit = "nats", over: Over | None = None) -> Peers:
+    """The peers on one of `SETS`, in the conventions of `scores`. Raises KeyError for another set."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["set"] == set_name]
     if not lines:
         raise KeyError(set_name)
-    rows = {line["method"]: {name: float(line[name]) for name in list(line)[3:]} for line in lines}
-    if mi_unit == "bits":
-        rows = {method: {**row, "MI": row["MI"] / math.log(2)} for method, row in rows.items()}
+    rows = {
+        line["method"]: converted({name: float(line[name]) for name in list(line)[3:]}, mi_unit, over) for line in lines
+    }
     return Peers(set_name, int(lines[0]["pairs"]), rows)

@@ -19,9 +19,11 @@ from streamfuse.__main__ import main
 from streamfuse.errors import UserError
 from streamfuse.evaluation.cases import open_cases
 from streamfuse.evaluation.evaluate import evaluate_files, evaluate_pairs
+from streamfuse.evaluation.fidelity import vif
 from streamfuse.evaluation.grey import as_grey
-from streamfuse.evaluation.scores import COLUMNS, FIELD, means, scores
+from streamfuse.evaluation.scores import COLUMNS, FIELD, as_tensor, means, scores
 from streamfuse.evaluation.sheet import coloured, contact_sheet
+from streamfuse.evaluation.structure import ms_ssim, ssim
 
 SIZE = (60, 64)
 
@@ -65,6 +67,21 @@ def test_scores_has_every_column_and_takes_bytes_floats_and_colour():
     bits = scores(fused, thermal, visible, mi_unit="bits")
     assert bits["MI"] == pytest.approx(row["MI"] / math.log(2))
     assert row["VIFmin"] < row["VIF"] / 2
+
+
+def test_figures_of_both_sources_are_summed_or_averaged_as_asked():
+    triple = picture(1), picture(2), picture(3, 3)
+    tables, summed, mean = (scores(*triple, over=over) for over in (None, "sum", "mean"))
+    f, t, v = (as_tensor(as_grey(image), "cpu") for image in triple)
+    for over, row in (("sum", summed), ("mean", mean)):
+        assert row["VIF"] == pytest.approx(vif(f, t, v, over).item())
+        assert row["SSIM"] == pytest.approx(ssim(f, t, v, over=over).item())
+        assert row["SSIM255"] == pytest.approx(ssim(f, t, v, 255.0, over).item())
+        assert row["MSSSIM"] == pytest.approx(ms_ssim(f, t, v, over).item())
+    changed = {name for name in COLUMNS if summed[name] != mean[name] and not math.isnan(mean[name])}
+    assert changed == {"VIF", "SSIM", "SSIM255", "MSSSIM"}
+    assert (tables["VIF"], tables["SSIM"]) == (summed["VIF"], summed["SSIM"])
+    assert (tables["SSIM255"], tables["MSSSIM"]) == (mean["SSIM255"], mean["MSSSIM"])
 
 
 @pytest.mark.parametrize(
@@ -266,9 +283,12 @@ def test_grey_fused_images_are_shown_in_the_visible_colours():
 
 def test_the_command_ends_with_one_json_line(folders, tmp_path):
     command = [sys.executable, "-m", "streamfuse", "evaluate", *map(str, folders), "--out", str(tmp_path / "out")]
-    done = subprocess.run([*command, "--model", "average", "--json"], capture_output=True, text=True, check=False)
+    command += ["--model", "average", "--over", "mean", "--peers", "TNO", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
+    beside = {row["method"]: row for row in csv.DictReader((tmp_path / "out/means.csv").open())}
+    assert (told["over"], beside["SeAFusion"]["VIF"], beside["SeAFusion"]["MI"]) == ("mean", "0.3", "1.782")
     assert set(told["means"]["average"]) >= set(FIELD)
     assert told["mi_unit"] == "nats"
 

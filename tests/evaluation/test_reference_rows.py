@@ -38,7 +38,7 @@ def test_trivial_rows_of_tno():
     judged = {}
     for case in open_cases([folder / "ir", folder / "vis"], ["average"]):
         for method, fused in trivial(case).items():
-            row = field_scores(fused, case.thermal, as_grey(case.visible), device="cpu", mi_unit="nats")
+            row = field_scores(fused, case.thermal, as_grey(case.visible), device="cpu")
             judged.setdefault(method, []).append(row)
     assert len(judged["average"]) == peers("TNO").pairs == 8
     for method, rows in judged.items():
@@ -55,9 +55,12 @@ def test_every_set_has_the_same_peers_with_every_figure_of_the_field(set_name):
     assert all(tuple(row) == FIELD for row in rows.values())
 
 
-def test_peers_in_bits_differ_in_mutual_information_alone():
+def test_peers_follow_the_convention_that_is_asked_for():
     nats, bits = peers("MSRS").rows["SAGE"], peers("MSRS", "bits").rows["SAGE"]
     assert bits["MI"] == pytest.approx(nats["MI"] * 1.442695)
     assert {**bits, "MI": 0} == {**nats, "MI": 0}
+    summed, mean = (peers("MSRS", over=over).rows["SAGE"] for over in ("sum", "mean"))
+    assert (summed["VIF"], summed["SSIM255"]) == (nats["VIF"], 2 * nats["SSIM255"])
+    assert (mean["VIF"], mean["MSSSIM"], mean["MI"]) == (nats["VIF"] / 2, nats["MSSSIM"], nats["MI"])
     with pytest.raises(KeyError):
         peers("LLVIP")
