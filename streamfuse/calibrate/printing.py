@@ -12,8 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
+from streamfuse.calibrate.outline import outlines
 from streamfuse.calibrate.target import Target
 from streamfuse.errors import UserError
 
@@ -50,11 +49,21 @@ class Circle:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """Filled between its closed loops by the even-odd rule."""
+
+    loops: tuple[tuple[tuple[float, float], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     x: float
     y: float
     size: float
     words: str
+
+
+Face = Rectangle | Circle | Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Page:
 
     size: tuple[float, float]
     origin: tuple[float, float]
-    shapes: tuple[Rectangle | Circle | Text, ...]
+    shapes: tuple[Face | Text, ...]
 
 
 def write_page(path: Path, page: Page) -> None:
@@ -96,7 +105,7 @@ def lay_out(target: Target, paper: str = "A4", *, cut_out: bool = False) -> Page
     return Page(sheet, (x, y), (*(_moved(shape, x, y) for shape in shapes), *_foot(target, sheet)))
 
 
-def _face(target: Target, cut_out: bool) -> list[Rectangle | Circle]:
+def _face(target: Target, cut_out: bool) -> list[Face]:
     """The black parts, in millimetres from the target's first point."""
     across, down = (pitch * 1000 for pitch in target.pitch_m)
     if target.kind == "circles":
@@ -110,29 +119,26 @@ def _face(target: Target, cut_out: bool) -> list[Rectangle | Circle]:
     return _tags(target)
 
 
-def _tags(target: Target) -> list[Rectangle | Circle]:
+def _tags(target: Target) -> list[Face]:
     from streamfuse.calibrate.detect.tags import tags_of
 
     tags = tags_of(target, 2 if target.kind == "aprilgrid" else 1)
-    found: list[Rectangle | Circle] = []
+    found: list[Face] = []
     for number, corners in enumerate(tags.corners * 1000):
-        bit = (corners[1, 0] - corners[0, 0]) / tags.cells
-        for row, bits in enumerate(tags.bits(number)):
-            edges = np.flatnonzero(np.diff(np.concatenate([[1.0], bits, [1.0]])))
-            for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-                x, y = float(corners[0, 0]), float(corners[0, 1])
-                found.append(Rectangle(x + start * bit, y + row * bit, (end - start) * bit, bit))
+        bit, (x, y) = (corners[1, 0] - corners[0, 0]) / tags.cells, corners[0]
+        loops = outlines(tags.bits(number) < 0)
+        found.append(Outline(tuple(tuple((float(x + c * bit), float(y + r * bit)) for c, r in loop) for loop in loops)))
     return [*found, *(_joints(target) if target.kind == "aprilgrid" else [])]
 
 
-def _joints(target: Target) -> list[Rectangle | Circle]:
+def _joints(target: Target) -> list[Face]:
     """Kalibr's small squares between the tags: they make every tag's corner a crossing of two black corners."""
     pitch, gap = target.spacing_m * 1000, (target.spacing_m - cast(float, target.marker_m)) * 1000
     places = [(c, r) for r in range(target.rows + 1) for c in range(target.columns + 1)]
     return [Rectangle(c * pitch - gap, r * pitch - gap, gap, gap) for c, r in places]
 
 
-def _foot(target: Target, sheet: tuple[float, float]) -> list[Rectangle | Circle | Text]:
+def _foot(target: Target, sheet: tuple[float, float]) -> list[Face | Text]:
     """The ruler and the words below the target."""
     y = sheet[1] - EDGE_MM
     ticks = [Rectangle(EDGE_MM + mm - 0.1, y - (4 if mm % 50 == 0 else 2), 0.2, 4.0) for mm in range(0, 101, 10)]
@@ -162,12 +168,15 @@ def to_svg(page: Page) -> str:
     )
 
 
-def _svg(shape: Rectangle | Circle | Text) -> str:
+def _svg(shape: Face | Text) -> str:
     if isinstance(shape, Rectangle):
         return f'<rect x="{shape.x:.4f}" y="{shape.y:.4f}" width="{shape.width:.4f}" height="{shape.height:.4f}"/>'
     if isinstance(shape, Circle):
         look = ' fill="none" stroke="black" stroke-width="0.1"' if shape.cut else ""
         return f'<circle cx="{shape.x:.4f}" cy="{shape.y:.4f}" r="{shape.radius:.4f}"{look}/>'
+    if isinstance(shape, Outline):
+        loops = ("M" + " ".join(f"{x:.4f},{y:.4f}" for x, y in loop) + "Z" for loop in shape.loops)
+        return f'<path fill-rule="evenodd" d="{"".join(loops)}"/>'
     style = f'font-family="Helvetica, Arial, sans-serif" font-size="{shape.size:g}"'
     return f'<text x="{shape.x:.3f}" y="{shape.y:.3f}" {style}>{escape(shape.words)}</text>'
 
@@ -195,12 +204,15 @@ def to_pdf(page: Page) -> bytes:
     return out + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{end}".encode()
 
 
-def _pdf(shape: Rectangle | Circle | Text, height: float) -> str:
+def _pdf(shape: Face | Text, height: float) -> str:
     if isinstance(shape, Rectangle):
         return f"{shape.x:.4f} {height - shape.y - shape.height:.4f} {shape.width:.4f} {shape.height:.4f} re f"
     if isinstance(shape, Text):
         words = shape.words.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
         return f"BT /F1 {shape.size:g} Tf {shape.x:.4f} {height - shape.y:.4f} Td ({words}) Tj ET"
+    if isinstance(shape, Outline):
+        loops = (" l ".join(f"{x:.4f} {height - y:.4f}" for x, y in loop) for loop in shape.loops)
+        return " ".join(loop.replace(" l ", " m ", 1) + " l h" for loop in loops) + " f*"
     x, y, r, k = shape.x, height - shape.y, shape.radius, ROUND * shape.radius
     arcs = [
         (x + r, y + k, x + k, y + r, x, y + r),
@@ -212,20 +224,25 @@ def _pdf(shape: Rectangle | Circle | Text, height: float) -> str:
     return f"{x + r:.4f} {y:.4f} m {curves} {'0.1 w s' if shape.cut else 'f'}"
 
 
-def _bounds(shapes: list[Rectangle | Circle]) -> tuple[float, float, float, float]:
-    boxes = [
-        (one.x - one.radius, one.y - one.radius, one.x + one.radius, one.y + one.radius)
-        if isinstance(one, Circle)
-        else (one.x, one.y, one.x + one.width, one.y + one.height)
-        for one in shapes
-    ]
-    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+def _bounds(shapes: list[Face]) -> tuple[float, float, float, float]:
+    lefts, tops, rights, bottoms = zip(*map(_box, shapes), strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def _moved(shape: Rectangle | Circle, x: float, y: float) -> Rectangle | Circle:
+def _box(shape: Face) -> tuple[float, float, float, float]:
+    if isinstance(shape, Circle):
+        return shape.x - shape.radius, shape.y - shape.radius, shape.x + shape.radius, shape.y + shape.radius
+    if isinstance(shape, Outline):
+        across, down = zip(*(corner for loop in shape.loops for corner in loop), strict=True)
+        return min(across), min(down), max(across), max(down)
+    return shape.x, shape.y, shape.x + shape.width, shape.y + shape.height
+
+
+def _moved(shape: Face, x: float, y: float) -> Face:
     if isinstance(shape, Circle):
         return Circle(shape.x + x, shape.y + y, shape.radius, shape.cut)
+    if isinstance(shape, Outline):
+        return Outline(tuple(tuple((left + x, top + y) for left, top in loop) for loop in shape.loops))
     return Rectangle(shape.x + x, shape.y + y, shape.width, shape.height)
 
 

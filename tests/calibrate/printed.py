@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamfuse.calibrate.printing import Circle, Page, Rectangle, lay_out
+from streamfuse.calibrate.printing import Circle, Outline, Page, Rectangle, lay_out
 from streamfuse.calibrate.target import Target
 
 PX_PER_MM = 3
@@ -28,7 +28,19 @@ def rendered(page: Page, dots: float = PX_PER_MM) -> np.ndarray:
         elif isinstance(shape, Circle):
             centre = (round((shape.x * fine - 0.5) * 256), round((shape.y * fine - 0.5) * 256))
             cv2.circle(image, centre, round(shape.radius * fine * 256), 0, -1, shift=8)
+        elif isinstance(shape, Outline):
+            _fill(image, [np.round(np.array(loop) * fine).astype(int) for loop in shape.loops])
     return cv2.resize(image, None, fx=1 / 4, fy=1 / 4, interpolation=cv2.INTER_AREA)
+
+
+def _fill(image: np.ndarray, loops: list[np.ndarray]) -> None:
+    """Blackens what lies inside an odd number of `loops`, whose sides run along the image's."""
+    inside = np.zeros(image.shape, bool)
+    for loop in loops:
+        for (x, top), (other, bottom) in zip(loop, np.roll(loop, -1, axis=0), strict=True):
+            if x == other:
+                inside[min(top, bottom) : max(top, bottom), x:] ^= True
+    image[inside] = 0
 
 
 class Photographed:

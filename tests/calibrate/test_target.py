@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import zlib
 
 import numpy as np
 import pytest
 from printed import PX_PER_MM, rendered
 
 from streamfuse.calibrate.detect import detect
-from streamfuse.calibrate.printing import Circle, lay_out, spelled, to_pdf, to_svg, write_page
+from streamfuse.calibrate.detect.tags import tag_count
+from streamfuse.calibrate.outline import outlines
+from streamfuse.calibrate.printing import Circle, Outline, lay_out, spelled, to_pdf, to_svg, write_page
 from streamfuse.calibrate.target import Target, parse_target
 from streamfuse.calibrate.target_file import read_target, write_target
 from streamfuse.errors import UserError
@@ -71,6 +74,25 @@ def test_svg_and_pdf_are_of_the_papers_size_and_hold_every_shape(tmp_path):
     assert pdf[start : start + 4] == b"xref"
     write_page(tmp_path / "deep" / "target.pdf", page)
     assert (tmp_path / "deep" / "target.pdf").read_bytes() == pdf
+
+
+@pytest.mark.parametrize("text", ["charuco:6x5:30", "aprilgrid:4x3:39:30"])
+def test_each_tag_is_one_shape_without_hairlines_between_its_bits(text):
+    target = parse_target(text)
+    page = lay_out(target, "A3")
+    assert sum(isinstance(shape, Outline) for shape in page.shapes) == tag_count(target)
+    assert to_svg(page).count("<path") == tag_count(target)
+    assert zlib.decompress(to_pdf(page).split(b"stream\n")[1]).count(b" f*") == tag_count(target)
+
+
+def test_outlines_go_around_the_dark_cells_and_their_holes():
+    assert outlines(np.ones((2, 3), bool)) == [((0, 0), (3, 0), (3, 2), (0, 2))]
+    ring = np.ones((3, 3), bool)
+    ring[1, 1] = False
+    assert sorted(map(len, outlines(ring))) == [4, 4]
+    assert outlines(np.zeros((2, 2), bool)) == []
+    touching = np.eye(2, dtype=bool)
+    assert sum(map(len, outlines(touching))) == 8
 
 
 def test_holes_are_outlines_to_cut():
