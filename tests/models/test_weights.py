@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from streamfuse.errors import UserError
+from streamfuse.evaluation.scores import COLUMNS
 from streamfuse.models import MODELS, build, identity, untrained
 from streamfuse.models.streamfuse_s import StreamfuseS
 from streamfuse.models.weights import (
@@ -131,6 +132,21 @@ def test_the_shipped_card_tells_where_the_weights_come_from() -> None:
     assert {one.name for one in card.data} == {"msrs", "roadscene", "tno", "m3fd"}
     assert all(one.licence and one.pairs for one in card.data)
     assert "research" in card.terms
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_everything_that_ships_is_small_and_says_what_it_was_trained_on_and_how(path) -> None:
+    card = read_card(path)
+    assert build(card.model)
+    assert card.model == path.stem
+    assert path.stat().st_size < 5 << 20
+    assert all(one.pairs and "research use only" in one.licence for one in card.data)
+    assert not {one.name for one in card.data} & {"llvip", "kaist"}, "their terms rule out commercial use"
+    assert "research use" in card.terms
+    assert card.loss.keys() - card.metrics.keys() <= {"overshoot"}, "the loss of that name is told as 'overshoot loss'"
+    assert card.metrics.keys() >= set(COLUMNS)
+    assert card.command.startswith("streamfuse train configs/")
+    assert card.date.startswith("20")
 
 
 def test_another_file_under_the_same_card_is_refused(saved) -> None:

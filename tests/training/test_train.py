@@ -55,6 +55,23 @@ def test_the_shipped_training_files_are_the_recipes_of_the_shipped_weights(varia
     assert (first.model, first.sets, first.seed) == (recipe.model, recipe.sets, recipe.seed)
 
 
+@pytest.mark.parametrize("model", ["res2fusion", "residual-dense-s", "residual-dense-m", "residual-dense-l"])
+def test_the_command_on_a_card_is_the_recipe_of_its_weights(model) -> None:
+    card = read_card(shipped_path(f"weights/{model}.safetensors"))
+    file, *words = card.command.removeprefix("streamfuse train ").split()
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    assert options.keys() <= {"--model", "--steps"}
+    recipe = changed(
+        load_training(shipped_path(file)),
+        model=options.get("--model"),
+        steps=int(options["--steps"]) if "--steps" in options else None,
+    )
+    assert (card.model, card.steps, card.seed) == (recipe.model, recipe.steps, recipe.seed)
+    assert card.loss == recipe.loss.weights()
+    assert [(one.name, one.licence) for one in card.data] == [(one.folder, one.licence) for one in recipe.sets]
+    assert card.terms == recipe.terms
+
+
 def test_the_recipe_for_trackers_goes_on_from_the_shipped_network_with_two_things_more() -> None:
     balance, targets = (load_training(shipped_path(f"configs/train-{name}.yaml")) for name in ("balance", "targets"))
     assert targets.start == targets.model == "streamfuse-s"

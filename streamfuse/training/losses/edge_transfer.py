@@ -28,5 +28,6 @@ class EdgeTransferLoss(FusionLoss):
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
         reached = qabf(255 * fused, 255 * thermal, 255 * visible)
-        edgeless = (thermal - visible).abs().amax(dim=(1, 2, 3)) + thermal.std(dim=(1, 2, 3)) == 0
+        apart, span = (thermal - visible).abs(), thermal.amax(dim=(1, 2, 3)) - thermal.amin(dim=(1, 2, 3))
+        edgeless = apart.amax(dim=(1, 2, 3)) + span == 0
         return ((TOP - reached).clamp_min(0) * ~edgeless).mean()
