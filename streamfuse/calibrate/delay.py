@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamfuse.calibrate.delay_line import follow
+from streamfuse.calibrate.delay_line import MOST_DRIFT, follow
 from streamfuse.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -127,6 +127,12 @@ def _refusal(found: Delay, period_ms: float, within_ms: float) -> str:
             f"ambiguous: {found.delay_ms:.0f} ms fits, and so do {others} ms (second peak {found.ratio:.2f} of the "
             f"first, allowed {MOST_RATIO}): what both see repeats every {away:.0f} ms; blink or move irregularly, or "
             f"look for less than half of that (--within {away * 0.45:.0f})"
+        )
+    if abs(found.drift_ppm) > MOST_DRIFT * 1e6 * (1 - 1e-9):  # as unrelated signals nearly always do
+        return (
+            f"it fits best with clocks that run apart by {MOST_DRIFT * 1e6:.0f} ppm or more, which those of cameras "
+            "hardly do: they saw different things, or for too short a time, or the times of a recording are wrong; let "
+            "something move or blink that both see, and record longer"
         )
     if within_ms - abs(found.delay_ms) < period_ms / 2:
         return f"the best delay ({found.delay_ms:.0f} ms) lies at the limit of the search: look farther (--within)"

@@ -21,6 +21,9 @@ By = Literal["auto", "blink", "energy", "shift"]
 SETTLE_S = 6.0  # a live camera's clock is not understood before (see `drift`)
 DRIFT_PPM = 20.0  # less is not worth a word
 LEAST_FRAMES = 50
+WITNESS = 0.7
+"""Correlation from which another signal may contradict a lamp's edges: what a lamp that blinks seems to move reaches
+0.6, a rig that moves 0.8 (docs/registration.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +117,8 @@ def measure(watched: Watched, *, by: By = "auto", within_s: float = 0.5, opposit
         best = max(kinds, key=lambda kind: found[kind].peak)
         return Measured(best, found[best], found)
     best = sure[0]
-    return Measured(best, _unless_contradicted(found[best], [(kind, found[kind]) for kind in sure[1:]]), found)
+    others = [(kind, found[kind]) for kind in sure[1:] if not lamp or found[kind].peak >= WITNESS]
+    return Measured(best, _unless_contradicted(found[best], others), found)
 
 
 def written(rig: Rig, delay: Delay) -> Rig:

@@ -51,6 +51,16 @@ def two_signals(delay_s: float, seed: int = 0, drift: float = 0.0, **kinds: Any)
     return Signal(late, wave(first, seed) * 3 + 7 + noise[0]), Signal(second, wave(second, seed) + noise[1])
 
 
+class Says:
+    """A watch that has seen these signals."""
+
+    def __init__(self, **signals: Signal) -> None:
+        self._signals = signals
+
+    def signals(self, _: int) -> dict[str, Signal]:
+        return self._signals
+
+
 def watched(show: Show, seed: int, **asked: Any) -> Watched:
     pair = scene(seed, **asked)
     watches = {}
@@ -131,6 +141,14 @@ def test_periodic_signal_is_refused_with_its_period_unless_the_search_is_short()
     short = estimate_delay(*beats, within_s=0.18)
     assert not short.refused
     assert short.delay_ms == pytest.approx(30, abs=8)  # edges are known to a frame only
+
+
+def test_clocks_that_run_apart_as_far_as_the_search_goes_are_not_believed() -> None:
+    """Smooth unrelated signals agree along some slanting line, and there leaving windows out changes nothing."""
+    found = estimate_delay(*two_signals(0.03, seed=6, drift=1500e-6, seconds=30.0))
+    assert found.drift_ppm == pytest.approx(1000)
+    assert "1000 ppm or more" in found.refused
+    assert not estimate_delay(*two_signals(0.03, seed=6, drift=700e-6, seconds=30.0)).refused
 
 
 def test_short_record_is_told() -> None:
@@ -215,22 +233,32 @@ def test_lamp_is_believed_by_its_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another signal of the same lamp may tell a small error, since all its windows are wrong alike."""
     pair = two_lamps(0.02, 2)
 
-    class Says:
-        def __init__(self, lamp: Signal) -> None:
-            self._lamp = lamp
-
-        def signals(self, _: int) -> dict[str, Signal]:
-            return {"energy": self._lamp, "blink": self._lamp}
-
     def too_sure(late: Signal, other: Signal, **kinds: Any) -> Delay:
         return replace(estimate_delay(late, other, **kinds), error_ms=0.1)
 
     monkeypatch.setattr("streamfuse.calibrate.delay_record.estimate_delay", too_sure)
-    both: Any = Watched(Says(pair[0]), Says(pair[1]), 0, ())  # type: ignore[arg-type]
+    both: Any = Watched(*(Says(energy=one, blink=one) for one in pair), 0, ())  # type: ignore[arg-type]
     found = measure(both)
     assert found.by == "blink"
     assert found.delay.error_ms > 0.5
     assert found.all["energy"].error_ms == 0.1
+
+
+@pytest.mark.parametrize(("peak", "contradicts"), [(0.8, True), (0.6, False)])
+def test_only_a_signal_that_correlates_well_contradicts_a_lamps_edges(
+    peak: float, contradicts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lamp that blinks seems to move the image a little, at other times."""
+
+    def correlating(late: Signal, other: Signal, **kinds: Any) -> Delay:
+        return replace(estimate_delay(late, other, **kinds), peak=peak)
+
+    monkeypatch.setattr("streamfuse.calibrate.delay_record.estimate_delay", correlating)
+    lamps, moving = two_lamps(0.02, 2), two_signals(0.2, seed=3)
+    both: Any = Watched(*(Says(blink=lamps[one], shift=moving[one]) for one in (0, 1)), 0, ())  # type: ignore[arg-type]
+    found = measure(both).delay
+    assert ("contradiction" in found.refused) == contradicts
+    assert found.delay_ms == pytest.approx(20, abs=3)
 
 
 # Whole pictures
@@ -265,15 +293,7 @@ def test_region_outside_the_image_is_told() -> None:
 def test_two_sure_answers_that_contradict_are_none() -> None:
     late, other = two_signals(0.03, seed=3)
     elsewhere, _ = two_signals(0.2, seed=3)
-
-    class Says:
-        def __init__(self, blink: Signal, energy: Signal) -> None:
-            self._signals = {"blink": blink, "energy": energy}
-
-        def signals(self, _: int) -> dict[str, Signal]:
-            return self._signals
-
-    both: Any = Watched(Says(late, elsewhere), Says(other, other), 0, ())  # type: ignore[arg-type]
+    both: Any = Watched(Says(blink=late, energy=elsewhere), Says(blink=other, energy=other), 0, ())  # type: ignore[arg-type]
     assert "contradiction" in measure(both).delay.refused
     assert measure(both, by="energy").delay.delay_ms == pytest.approx(200, abs=1)
 
