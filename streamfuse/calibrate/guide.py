@@ -21,7 +21,7 @@ from streamfuse.calibrate.solve_views import FEWEST_POINTS
 from streamfuse.calibrate.target import Target
 from streamfuse.calibrate.views import Floats, Indices, Sighting, View
 
-State = Literal["unseen", "moving", "blurred", "known", "accepted", "finished"]
+State = Literal["frozen", "unseen", "moving", "blurred", "known", "accepted", "finished"]
 STILL_PX = 0.5
 """Median distance of the target's points between successive views, in each camera, above which it moves."""
 POOR = 0.6

@@ -7,7 +7,7 @@ its own time is looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 
 from streamfuse.assemble import Cameras, open_cameras, open_intake, open_matcher, open_rig
 from streamfuse.calibrate.detect.eye import Eye
-from streamfuse.calibrate.guide import Advice, Guide
+from streamfuse.calibrate.guide import CAMERAS, Advice, Guide
 from streamfuse.calibrate.target import Target
 from streamfuse.calibrate.views import View
 from streamfuse.capture import Capture, InOrder, Item, StreamEnd
@@ -27,18 +27,22 @@ from streamfuse.sources import SourceChange, SourceState
 from streamfuse.sync import Outcome, PairMatcher
 
 STEP_S = 0.2
+FROZEN_S = 2.0  # longer than a thermal camera's shutter is closed
 FOLDERS = ("thermal", "rgb")  # as `detect.pairs` finds them inside one folder
 
 
 @dataclass(slots=True)
 class Session:
-    """What came of it: the guide, how many pairs were looked at and saved, and what broke if something did."""
+    """What came of it: the guide, how many pairs were looked at and saved, what broke if something did, what is said
+    while a camera shows one picture, and the newest advice."""
 
     guide: Guide
     eyes: tuple[Eye, Eye]
     looked: int = 0
     saved: int = 0
     failed: str = ""
+    frozen: str = ""
+    advice: Advice = field(default_factory=lambda: Advice("unseen", ""))
 
 
 def guide_run(
@@ -59,7 +63,12 @@ def guide_run(
     cameras = open_cameras(config)
     with open_intake(config, cameras) as intake:
         try:
+            given: FramePair | None = None
             for pair in _newest(intake, _matcher(config, cameras), cameras, stopped):
+                if given is not None and (frozen := _frozen(pair, given)):
+                    _wait(session, frozen, _seconds(pair, given), told)
+                    continue
+                given, session.frozen = pair, ""
                 _look(session, pair, out, told)
                 if session.guide.finished:
                     break
@@ -68,11 +77,22 @@ def guide_run(
     return session
 
 
+def _wait(session: Session, frozen: list[str], seconds: float, told: Callable[[Guide, Advice], None]) -> None:
+    """A camera shows the very same picture again: nothing to look at, and nobody may wonder why."""
+    if seconds < FROZEN_S or session.frozen:
+        return
+    session.frozen = (
+        f"{' and '.join(frozen)} showed one and the same picture for {FROZEN_S:g} s or more, so there is nothing to "
+        "look at: a closed shutter, a stuck stream, a test pattern?"
+    )
+    told(session.guide, replace(session.advice, state="frozen", say=session.frozen))
+
+
 def _look(session: Session, pair: FramePair, out: Path, told: Callable[[Guide, Advice], None]) -> None:
     thermal, rgb = (eye.look(frame.pixels) for eye, frame in zip(session.eyes, (pair.thermal, pair.rgb), strict=True))
     name = f"pose_{session.saved + 1:03d}"
     in_part = any(look.part and not look.sighting for look in (thermal, rgb))
-    advice = session.guide.see(
+    session.advice = advice = session.guide.see(
         View(name, thermal.sighting, rgb.sighting), thermal.other_size or rgb.other_size, in_part
     )
     session.looked += 1
@@ -85,10 +105,7 @@ def _look(session: Session, pair: FramePair, out: Path, told: Callable[[Guide, A
 def _newest(
     intake: Capture | InOrder, matcher: PairMatcher, cameras: Cameras, stopped: Callable[[], bool]
 ) -> Iterator[FramePair]:
-    """The newest pair whenever one is asked for; a camera that shows the very same picture again is passed over.
-
-    (A thermal camera freezes while its shutter is closed: the target would seem to stand still.)
-    """
+    """The newest pair whenever one is asked for; of a recording, one for each `STEP_S`."""
     newest: FramePair | None = None
     given: FramePair | None = None
     for item in intake:
@@ -99,10 +116,8 @@ def _newest(
         # live: nothing more waits; a recording: its own time
         if newest is None or (item is not None if cameras.paced else not _due(newest, given)):
             continue
-        if given is None or not _frozen(newest, given):
-            yield newest
-            given = newest
-        newest = None
+        yield newest
+        given, newest = newest, None
 
 
 def _leaving(matcher: PairMatcher, item: Item | None, paced: bool) -> list[Outcome]:
@@ -121,12 +136,21 @@ def _leaving(matcher: PairMatcher, item: Item | None, paced: bool) -> list[Outco
 
 
 def _due(pair: FramePair, given: FramePair | None) -> bool:
-    return given is None or abs(pair.rgb.capture_ns - given.rgb.capture_ns) >= STEP_S * 1e9
+    return given is None or _seconds(pair, given) >= STEP_S
 
 
-def _frozen(pair: FramePair, given: FramePair) -> bool:
-    same = ((pair.thermal, given.thermal), (pair.rgb, given.rgb))
-    return any(np.array_equal(now.pixels, before.pixels) for now, before in same)
+def _seconds(pair: FramePair, given: FramePair) -> float:
+    return abs(pair.rgb.capture_ns - given.rgb.capture_ns) / 1e9
+
+
+def _frozen(pair: FramePair, given: FramePair) -> list[str]:
+    """Which cameras show the very same picture in both pairs. (A thermal camera does while its shutter is closed: the
+    target would seem to stand still.)"""
+    alike = (
+        np.array_equal(now.pixels, before.pixels)
+        for now, before in ((pair.thermal, given.thermal), (pair.rgb, given.rgb))
+    )
+    return [name for name, same in zip(CAMERAS, alike, strict=True) if same]
 
 
 def _matcher(config: RunConfig, cameras: Cameras) -> PairMatcher:

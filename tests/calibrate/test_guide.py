@@ -310,6 +310,24 @@ def test_frozen_pictures_do_not_count_as_standing_still(tmp_path):
     assert f"╯\n{told['next']}\n" in done.stderr
 
 
+def test_a_camera_that_shows_one_picture_for_long_is_named(tmp_path):
+    folders = recording(tmp_path / "in", PLACES[:8])
+    first = (tmp_path / "in/rgb/00001.png").read_bytes()
+    for number in range(2, 18):
+        (tmp_path / f"in/rgb/{number:05d}.png").write_bytes(first)
+    done = runner.invoke(
+        app, ["guide", *folders, "--target", "checkerboard:6x4:50", "--out", str(tmp_path / "out"), "--json"]
+    )
+    assert done.exit_code == 1
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told["looked"] == 2
+    assert "RGB showed one and the same picture for 2 s or more" in told["error"]
+    assert "thermal" not in told["error"]
+    shown = " ".join(re.sub("[│╭╮╰╯─]", "", done.stderr).split())
+    assert "calibrate guide" in shown
+    assert "so there is nothing to look at: a closed shutter, a stuck stream, a test pattern? " in shown  # two lines
+
+
 def test_a_preparation_that_shows_the_target_is_found_over_several_looks_and_kept():
     tried = []
 

@@ -73,7 +73,8 @@ def panel(state: Guide, advice: Advice) -> RenderableType:
     maps.add_row(*map(_measures, advice.quality, advice.moved_px))
     tilt = f"tilt {state.tilt_degrees:.0f} of {TILT_DEGREES:g} degrees"
     counts = Text(f"{state.poses} of {POSES} poses, {tilt}")
-    said = Text(advice.say, style=f"bold {COLOURS.get(advice.state, 'red')}")
+    style = f"bold {COLOURS.get(advice.state, 'red')}"
+    said = Text(advice.say, style=style, no_wrap=False, overflow="fold")  # `console` by itself leaves wrapping out
     return Panel(Group(maps, counts, said), title="calibrate guide", expand=False)
 
 
@@ -100,7 +101,8 @@ def _cell(covered: bool, now: bool) -> str:
 def _summary(session: Session, target: str, out: Path) -> dict[str, Any]:
     state = session.guide
     if not session.saved:
-        error = session.failed or f"no pose was saved of {counted(session.looked, 'pair')} looked at: {state.wanted}"
+        nothing = f"no pose was saved of {counted(session.looked, 'pair')} looked at: {session.frozen or state.wanted}"
+        error = session.failed or nothing
         return {"poses": 0, "looked": session.looked, "finished": False, "next": state.wanted, "error": error}
     solve = f"streamfuse calibrate detect {out} --target {target} --out {out / 'detect'}"
     return {
