@@ -196,7 +196,8 @@ def run(
         with flow.sink, interrupted_by(flow.stop, flow.late, flow.sink):
             ready(flow.sink)
             error = flow.run()
-        return _report(flow, list(stamps), error, found.warnings)
+        stretched = registrar.warnings() if isinstance(registrar, StretchRegistrar) else ()
+        return _report(flow, list(stamps), error, found.warnings + stretched)
 
 
 def _recorders(outputs: OutputLedger, stamps: deque[Stamps]) -> tuple[Sent, Dropped]:

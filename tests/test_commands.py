@@ -161,6 +161,12 @@ def test_fuse_accepts_single_images_and_pairs_of_different_sizes(pairs):
     told, _ = streamfuse("fuse", pairs / "ir", pairs / "vis", "--out", pairs / "out", "--json")
     assert told["published"] == 6
     assert cv2.imread(str(pairs / "out/003.png"), cv2.IMREAD_UNCHANGED).shape[:2] == (60, 100)
+    assert told["warnings"] == [], "half as large is no other shape"
+    for name in ("004", "005"):
+        cv2.imwrite(str(pairs / f"ir/{name}.png"), np.zeros((40, 64), np.uint8))
+    told, said = streamfuse("fuse", pairs / "ir", pairs / "vis", "--out", pairs / "out", "--json")
+    assert told["published"] == 6
+    assert "2 pairs of two shapes, the first 004 (64x40, 64x48): thermal was stretched" in said
 
 
 @pytest.mark.slow

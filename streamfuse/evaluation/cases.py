@@ -20,6 +20,7 @@ from streamfuse.models import WEIGHTS, build
 from streamfuse.sources.pairing import Ranks, pair_by_names
 from streamfuse.sources.pictures import Pictures, Unreadable
 from streamfuse.sources.recording_folder import is_image, open_folder
+from streamfuse.terminal import counted
 from streamfuse.thermal import ToneMapper
 
 FRAME_NS = 33_333_333
@@ -185,7 +186,8 @@ def _with_fused(
     lone = [name for name, rank in zip(names, ranks.thermal, strict=True) if uncertain or rank not in pair_at]
     if lone:
         raise UserError(
-            f"{len(lone)} fused images of {fused.path} have no pair: {', '.join(lone[:NAMED])}"
+            f"{counted(len(lone), 'fused image')} of {fused.path} {'has' if len(lone) == 1 else 'have'} no pair: "
+            f"{', '.join(lone[:NAMED])}"
             f"{' ...' if len(lone) > NAMED else ''}; name them like the thermal or visible image they were made from"
         )
     told = (

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streamfuse.sources.recording_folder import natural_key
+from streamfuse.terminal import counted
 
 WORDS = "thermal|infrared|visible|lwir|rgb|vis|tir|ir|vi|th|t|v|i"
 AFFIX = re.compile(
@@ -75,4 +76,5 @@ def _lone(kind: str, stems: Sequence[str], other: str) -> tuple[str, ...]:
     if not stems:
         return ()
     more = f" and {len(stems) - NAMED} more" if len(stems) > NAMED else ""
-    return (f"{len(stems)} {kind} images have no {other} partner: {', '.join(stems[:NAMED])}{more}",)
+    have = "has" if len(stems) == 1 else "have"
+    return (f"{counted(len(stems), f'{kind} image')} {have} no {other} partner: {', '.join(stems[:NAMED])}{more}",)

@@ -192,7 +192,7 @@ def small(thermal, visible):
     ("spoil", "found"),
     [
         (wrong_size, "a2v: .*thermal 64x60, visible 64x58"),
-        (lone, "1 thermal images have no visible partner: a2t"),
+        (lone, "1 thermal image has no visible partner: a2t"),
         (empty, "no image"),
         (unreadable, "a2t.png: the file is cut off"),
         (small, "41 x 41"),
@@ -212,7 +212,7 @@ def test_bad_requests_are_told(folders, tmp_path, console):
         ((tmp_path / "gone", *folders), {}, "gone: not found"),
         (folders, {"models": ["averag"]}, "did you mean 'average'"),
         (folders, {"models": ["average"], "in_time": True, "peer_set": "TNO"}, "--peers"),
-        ((fill(tmp_path / "other", ["b7"], picture), *folders), {}, "1 fused images .*other have no pair: b7"),
+        ((fill(tmp_path / "other", ["b7"], picture), *folders), {}, "1 fused image .*other has no pair: b7"),
     ):
         with pytest.raises(UserError, match=found):
             judge(paths, out, console, **options)

@@ -98,8 +98,8 @@ def test_same_names_pair_and_a_missing_partner_leaves_a_gap() -> None:
     ranks = pair_by_names(["001", "002", "004"], ["001", "003", "004"])
     assert (ranks.thermal, ranks.rgb) == ((0, 1, 3), (0, 2, 3))
     assert ranks.warnings == (
-        "1 thermal images have no visible partner: 002",
-        "1 visible images have no thermal partner: 003",
+        "1 thermal image has no visible partner: 002",
+        "1 visible image has no thermal partner: 003",
     )
 
 
