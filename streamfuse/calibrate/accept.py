@@ -16,13 +16,14 @@ HELD_OUT_PX = 1.0
 POSES = 15
 TILT_DEGREES = 10.0
 CORNER = 0.25  # of width and height: how far a corner reaches into the image
+PLACES = {"thermal": "the thermal image", "rgb": "the part of the RGB image that thermal sees"}
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What the rule looks at. `held_out_px` NaN: too few views to leave some out. `tilt_degrees`: RMS angle between
-    the target's planes and their mean. `bare_corners`: of each camera's image, those without any point.
+    the target's planes and their mean. `bare_corners`: of each of `PLACES`, those without any point.
     `loose_px`: where the views share no one rig, by how much they typically miss it in RGB."""
 
     thermal_rms_px: float
@@ -108,6 +109,6 @@ def _coverage(camera: str, bare: tuple[str, ...]) -> str:
         return ""
     corners = " and ".join(part for part in (", ".join(bare[:-1]), bare[-1]) if part)
     return (
-        f"no target point in the {corners} corner of the {camera} image (outer quarter each way): the lens "
+        f"no target point in the {corners} corner of {PLACES[camera]} (outer quarter each way): the lens "
         "is extrapolated there: take views with the target in every corner"
     )

@@ -25,7 +25,12 @@ def test_a_rig_on_the_limits_passes():
         ({"poses": 11}, "11 poses", "15", "take 4 more"),
         ({"tilt_degrees": 4.0}, "4.0 degrees", "10", "tilt it"),
         ({"bare_corners": {"rgb": ("top left", "top right", "bottom left")}}, "the top left, top right and", "", ""),
-        ({"bare_corners": {"rgb": ("top left",)}}, "top left corner of the rgb", "outer quarter", "every corner"),
+        (
+            {"bare_corners": {"rgb": ("top left",)}},
+            "top left corner of the part of the RGB image that thermal sees",
+            "outer quarter",
+            "every corner",
+        ),
         ({"loose_px": 6.3}, "6.3 px", "one rig", "one plate"),
     ],
 )
