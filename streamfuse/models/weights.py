@@ -57,15 +57,23 @@ def parameters(network: nn.Module) -> int:
 def save_weights(path: Path, network: nn.Module, card: IdentityCard, *, half: bool = False) -> IdentityCard:
     """Write `path` and its card; the card as written, with its hash. Raises UserError where that cannot be done.
 
+    Where there is no room for both, what was there before stays.
     `half`: stored as float16, half the size at a relative error of 2^-11; loaded they are float32 again.
     """
     content = save({name: _stored(tensor, half) for name, tensor in network.state_dict().items()})
     card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest(), "parameters": parameters(network)})
+    said = f"{card.model_dump_json(indent=2)}\n".encode()
+    files = {path: content, card_path(path): said}
+    unfinished = {file: file.with_name(f".{file.name}.unfinished") for file in files}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        card_path(path).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for file, written in unfinished.items():
+            written.write_bytes(files[file])
+        for file, written in unfinished.items():
+            written.replace(file)
     except OSError as error:
+        for written in unfinished.values():
+            written.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     return card
 

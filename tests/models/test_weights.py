@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import threading
@@ -59,6 +60,24 @@ def test_a_path_names_its_model_by_its_card(saved) -> None:
     torch.manual_seed(5)
     network = StreamfuseS()
     assert torch.equal(build(str(saved))(image, image), network(image, image))
+
+
+def test_a_full_disk_keeps_the_old_weights_and_their_card(saved, monkeypatch) -> None:
+    before = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
+    card, write, room = read_card(saved), Path.write_bytes, [len(saved.read_bytes()) + 10]
+
+    def write_bytes(path: Path, content: bytes) -> int:
+        room[0] -= len(content)
+        if room[0] < 0:
+            write(path, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    for _ in range(2):  # room for the weights, not for the card; then for neither
+        with pytest.raises(UserError, match=r"mine.safetensors: cannot be written: No space left on device"):
+            save_weights(saved, StreamfuseS(), card)
+        assert {path.name: path.read_bytes() for path in saved.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["nestfuse", "res2fusion", "residual-dense-m", "streamfuse-s"])
