@@ -72,7 +72,7 @@ def gather(views: Sequence[View], camera: str, target: Target) -> tuple[Seen, li
     if len(rows) < FEWEST_VIEWS:
         raise UserError(
             f"{len(rows)} views in which the {camera} camera saw enough of the target, at least {FEWEST_VIEWS} are "
-            "needed and 15 are asked for; take more views, each with the target in another place and at another tilt"
+            "needed and 15 are asked for; take more sharp views, each with the target in another place and another tilt"
         )
     view, point, flat, pixels = zip(*rows, strict=True)
     seen_all = Seen(np.concatenate(view), np.concatenate(point), np.concatenate(flat), np.concatenate(pixels))

@@ -222,7 +222,7 @@ def test_cameras_swapped_in_some_views_are_refused():
 
 
 def test_too_few_views_are_refused(scene):
-    with pytest.raises(UserError, match=r"4 views.*at least 5"):
+    with pytest.raises(UserError, match=r"4 views.*at least 5.*more sharp views"):
         solve(scene.views[:4], CHECKERS, PINHOLES)
 
 

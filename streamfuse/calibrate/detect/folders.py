@@ -137,7 +137,10 @@ def _check(cameras: tuple[_Camera, _Camera], target: Target, out: Path) -> None:
     if in_part:
         remedy = f"{len(in_part)} images show only a part of a board: {WHOLE}"
     elif len(blind) == 1:
-        remedy = f"it has too little contrast for the {who} camera: heat or light it as calibration/README.md shows"
+        remedy = (
+            f"it has too little contrast for the {who} camera, or is blurred there: heat or light it as "
+            "calibration/README.md shows, hold it still, focus"
+        )
     else:
         remedy = "check kind and size of the target" + ("" if target.has_markers else f"; {WHOLE}")
     raise UserError(f"no {who} image shows the {target.name} ({seen}); {remedy}; pictures in {out / 'overlays'}")
