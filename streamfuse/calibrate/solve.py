@@ -23,7 +23,7 @@ from streamfuse.calibrate.solve_checks import (
 )
 from streamfuse.calibrate.solve_held import carried_held_out, lens_held_out
 from streamfuse.calibrate.solve_joint import Joint, join, measured
-from streamfuse.calibrate.solve_lens import COEFFICIENTS
+from streamfuse.calibrate.solve_lens import AUTO
 from streamfuse.calibrate.solve_pair import Agreement, agree, counted_alike
 from streamfuse.calibrate.solve_result import Solved, as_solution
 from streamfuse.calibrate.solve_robust import Fit, fit
@@ -38,7 +38,7 @@ from streamfuse.frames import Size
 
 __all__ = ["Estimate", "Residuals", "Solution", "solve"]
 
-Model = Literal["auto", "pinhole", "rational", "fisheye"]
+Model = Literal["auto", "pinhole", "rational", "fisheye", "radtan"]
 BETTER = 0.97  # a model with more coefficients must lower the held-out error to this share
 
 
@@ -88,7 +88,7 @@ def solve(
 
 def _lens_alone(camera: str, seen: Seen, size: Size, model: Model, views: int) -> OneCamera:
     """The lens of the chosen model; of "auto", the one with the least error on views that it was not fitted to."""
-    tried = {one: _fit_alone(one, seen, size, views) for one in (COEFFICIENTS if model == "auto" else (model,))}
+    tried = {one: _fit_alone(one, seen, size, views) for one in (AUTO if model == "auto" else (model,))}
     fits = {one: fitted for one, fitted in tried.items() if fitted is not None}
     if not fits:
         raise UserError(

@@ -19,8 +19,12 @@ COEFFICIENTS = {
     "pinhole": ("k1", "k2", "p1", "p2", "k3"),
     "fisheye": ("k1", "k2", "k3", "k4"),
     "rational": ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
+    "radtan": ("k1", "k2", "p1", "p2"),
 }
-"""Models by the names of their coefficients, in the order in which they are preferred at equal error."""
+"""Models by the names of their coefficients."""
+AUTO = ("pinhole", "fisheye", "rational")
+"""Those that "auto" tries, in the order in which they are preferred at equal error; radtan is a smaller pinhole, for
+Kalibr."""
 NOWHERE = np.zeros(3)
 MARGIN = 0.5  # of a pixel: the image's outer edge
 

@@ -12,6 +12,7 @@ from solve_figures import distances, solved
 from synthetic_rigs import CHECKERS, RGB_SIZE, THERMAL_SIZE, carried, random_scene, rotation
 
 from streamfuse.calibrate.commands import solving
+from streamfuse.calibrate.exchange import read_files, write_files
 from streamfuse.calibrate.solve import Solution, solve
 from streamfuse.calibrate.solve_uncertain import rotation_vector
 from streamfuse.calibrate.target import Target
@@ -91,6 +92,14 @@ def test_auto_chooses_the_lens_that_took_the_views(models, degrees, chosen):
     solution = solve(scene.views, CHECKERS)
     assert (solution.rig.thermal.model, solution.rig.rgb.model) == chosen
     assert all(inside(solution, scene.rig))
+
+
+def test_a_radtan_rig_goes_to_kalibr(tmp_path):
+    scene = random_scene(2, models=("radtan", "radtan"), partial=True)
+    solution = solve(scene.views, CHECKERS, ("radtan", "radtan"))
+    assert all(inside(solution, scene.rig))
+    write_files(solution.rig, "kalibr", tmp_path)
+    assert read_files([tmp_path / "camchain.yaml"]).cameras[0].lens.distortion == solution.rig.thermal.distortion
 
 
 def test_wrong_corners_and_wrong_views_do_not_bend_the_rig(scene):

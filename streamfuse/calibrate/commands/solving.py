@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from streamfuse.calibrate.boardless import Matched
     from streamfuse.calibrate.solve import Model, Solution
 
-MODELS = ("auto", "pinhole", "rational", "fisheye")
+MODELS = ("auto", "pinhole", "rational", "fisheye", "radtan")
 MODEL_HELP = (
-    "Lens model: auto (the one with the least error on held-out views), pinhole (5 coefficients), rational (8) or "
-    "fisheye (4); two with a comma: thermal,RGB."
+    "Lens model: auto (the one with the least error on held-out views), pinhole (5 coefficients), rational (8), "
+    "fisheye (4) or radtan (4: the pinhole that Kalibr can read); two with a comma: thermal,RGB."
 )
 
 

@@ -101,7 +101,8 @@ def _camera(topic: str, lens: Lens) -> dict[str, Any]:
     if any(beyond):
         raise UserError(
             f"the {topic} lens has the coefficients k3 to k6 ({', '.join(f'{k:.3g}' for k in beyond)}) and Kalibr's "
-            "radtan model ends at k1 k2 p1 p2; export it as ros or opencv, or solve it with four coefficients"
+            "radtan model ends at k1 k2 p1 p2; export it as ros or opencv, or solve it anew with "
+            "--model radtan"
         )
     coefficients = (*lens.distortion[:4], *(0.0,) * (4 - len(lens.distortion)))
     return {
