@@ -70,3 +70,14 @@ def test_wrong_resolution_of_a_picture_and_of_a_stream_is_told(tmp_path: Path) -
     assert isinstance(done.exception, UserError)
     assert "--thermal-size 640x512: the files were measured on 160x128" in str(done.exception)
     assert not (tmp_path / "again.yaml").exists()
+
+
+def test_what_the_files_do_not_say_is_told_on_both_ways(tmp_path: Path) -> None:
+    full_rig(provisional=True, residual_px=3.0).save(tmp_path / "rig.yaml")
+    out = ["export", str(tmp_path / "rig.yaml"), "--format", "opencv", "--out", str(tmp_path), "--json"]
+    exported = json.loads(runner.invoke(app, out).stdout.strip().splitlines()[-1])
+    assert any("is provisional, and the files do not say so" in note for note in exported["notes"])
+    back = ["import", str(tmp_path / "stereo.yml"), "--out", str(tmp_path / "again.yaml"), "--json"]
+    notes = json.loads(runner.invoke(app, back).stdout.strip().splitlines()[-1])["notes"]
+    assert "1 thermal is taken for the thermal camera by its name" in notes
+    assert any("confidence 0 until residual_px is known" in note for note in notes)

@@ -78,6 +78,7 @@ def import_rig(
     if check:
         rig, verdict, said = _checked(rig, check)
         notes.append(said)
+    notes.append("the files say no residual: every frame says confidence 0 until residual_px is known")
     rig.save(out)
     _say(notes, f"{out}: {seat}")
     told = {"rig": str(out), "calibration": rig.content_hash, "seat": seat, "notes": notes}
@@ -98,7 +99,10 @@ def export_rig(
     from streamfuse.calibrate.exchange import write_files
     from streamfuse.rig import Rig
 
-    paths, notes = write_files(Rig.load(rig), form.value, out)
+    loaded = Rig.load(rig)
+    paths, notes = write_files(loaded, form.value, out)
+    if loaded.provisional:
+        notes = (*notes, f"{rig} is provisional, and the files do not say so")
     _say(notes, f"written: {', '.join(map(str, paths))}")
     finish({"files": [str(path) for path in paths], "notes": list(notes)}, as_json)
 

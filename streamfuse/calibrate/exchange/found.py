@@ -169,7 +169,8 @@ def _told_apart(found: Found, thermal: str | None, rgb: str | None) -> tuple[Fou
                 names,
             )
         heat = hot[0]
-        notes = (f"{heat.name} is taken for the thermal camera by its name",)
+        called = next(filter(THERMAL_WORDS.search, (heat.name, *heat.also)))
+        notes = (f"{' '.join(dict.fromkeys((heat.name, called)))} is taken for the thermal camera by its name",)
     others = [camera for camera in found.cameras if camera is not heat]
     light = _named(replace(found, cameras=tuple(others)), rgb, "--rgb")
     if light is None and len(others) != 1:
