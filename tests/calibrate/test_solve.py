@@ -18,6 +18,7 @@ from streamfuse.calibrate.solve_uncertain import rotation_vector
 from streamfuse.calibrate.target import Target
 from streamfuse.calibrate.views import View
 from streamfuse.errors import UserError
+from streamfuse.rig import Rig
 
 PINHOLES = ("pinhole", "pinhole")
 
@@ -260,6 +261,15 @@ def test_a_target_of_unknown_size_is_said():
     scene = random_scene(1)
     target = replace(CHECKERS, spacing_m=1.0, scale_known=False)
     assert "its size is not known" in solve(scene.views, target, PINHOLES).rig.notes
+
+
+def test_serial_numbers_are_kept_and_are_no_part_of_the_hash(tmp_path, solution):
+    named = solving._of_cameras(solution, "B123", "U7")
+    named.rig.save(tmp_path / "rig.yaml")
+    again = Rig.load(tmp_path / "rig.yaml")
+    assert (again.calibration.thermal_serial, again.calibration.rgb_serial) == ("B123", "U7")
+    assert again.calibration.views == solution.rig.calibration.views
+    assert again.content_hash == solution.rig.content_hash
 
 
 def test_rotation_vectors_come_back():

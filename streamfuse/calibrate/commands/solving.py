@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -41,6 +42,8 @@ def rig(
     larger_thermal: Annotated[
         bool, typer.Option("--larger-thermal", help="The thermal camera has more pixels than the RGB camera.")
     ] = False,
+    thermal_serial: Annotated[str, typer.Option(help="Which thermal camera: kept in the rig file.")] = "",
+    rgb_serial: Annotated[str, typer.Option(help="Which RGB camera.")] = "",
     as_json: Json = False,
 ) -> None:
     """Solve both lenses and the rig between them, robustly; say how well, on views left out; write the rig file.
@@ -61,6 +64,7 @@ def rig(
             larger_thermal,
             lambda what: status.update(f"solving: {what}"),
         )
+    solution = _of_cameras(solution, thermal_serial, rgb_serial)
     _folder_of(out)
     solution.rig.save(out)
     solution.save(beside)
@@ -115,6 +119,15 @@ def _stored(sightings: list[Path], target: str | None, out: Path) -> Any:
 
     told = detect_folders(sightings, parse_target(target), out.with_suffix(".detected"), console)
     return load(Path(told["sightings"]))
+
+
+def _of_cameras(solution: Solution, thermal_serial: str, rgb_serial: str) -> Solution:
+    """The solution with the serial numbers in its rig's record."""
+    from streamfuse.rig import Calibration
+
+    serials = {"thermal_serial": thermal_serial, "rgb_serial": rgb_serial}
+    record = (solution.rig.calibration or Calibration()).model_copy(update=serials)
+    return replace(solution, rig=solution.rig.model_copy(update={"calibration": record}))
 
 
 def _check_target(asked: str | None, found: Any, path: Path) -> None:
