@@ -151,7 +151,7 @@ def _watched(watches: dict[Modality, Watch], origin_ns: int, notes: tuple[str, .
     for modality, watch in watches.items():
         if watch.frames < LEAST_FRAMES:
             raise UserError(
-                f"the {modality.value} camera showed {watch.frames} different frames; at least {LEAST_FRAMES} are "
+                f"different frames of the {modality.value} camera: {watch.frames}, at least {LEAST_FRAMES} are "
                 "needed: record longer, and see whether it delivers (streamfuse doctor)"
             )
     return Watched(watches[Modality.THERMAL], watches[Modality.RGB], origin_ns, notes)

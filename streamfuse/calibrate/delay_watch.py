@@ -34,6 +34,7 @@ class Watch:
 
     def __init__(self, region: Region | None = None) -> None:
         self._region = region
+        self._size: tuple[int, ...] | None = None
         self._last: tuple[int, Image, Image] | None = None
         self._window: Image | None = None
         self._stamps: list[int] = []
@@ -41,7 +42,14 @@ class Watch:
         self._moved: list[tuple[float, float, float, float]] = []  # time, energy, x, y
 
     def add(self, pixels: Pixels, stamp_ns: int) -> None:
-        """A frame stamped `stamp_ns`; left out where it is not later than its predecessor, or shows the very same."""
+        """A frame stamped `stamp_ns`; left out where it is not later than its predecessor, or shows the very same.
+
+        Raises UserError for a frame of another size: one camera is watched, not a collection of pictures.
+        """
+        self._size = self._size or pixels.shape
+        if pixels.shape != self._size:
+            before, now = (f"{shape[1]}x{shape[0]}" for shape in (self._size, pixels.shape))
+            raise UserError(f"images of two sizes or kinds, {before} and {now}: give those of one camera at one size")
         small = _small(self._cut(pixels))
         if self._last is not None:
             last_ns, last, edges = self._last

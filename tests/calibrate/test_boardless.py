@@ -102,5 +102,6 @@ def test_the_command_writes_a_rig_file(tmp_path):
     done = CliRunner().invoke(app, ["points", str(tmp_path / "points.csv"), *sizes, *depth, *out, "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout.splitlines()[-1])
+    assert "an object infinitely far away is" in done.output
     assert told["off_px_at_m"][0] == pytest.approx([12.5, 2.604])
     assert Rig.load(tmp_path / "rig.yaml").working_depth_m == 25

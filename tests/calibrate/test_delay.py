@@ -290,6 +290,13 @@ def test_region_outside_the_image_is_told() -> None:
         Watch((30, 0, 30, 10)).add(np.zeros((40, 50), np.uint8), 0)
 
 
+def test_pictures_of_two_sizes_are_no_stream() -> None:
+    watch = Watch()
+    watch.add(np.zeros((40, 50), np.uint8), 0)
+    with pytest.raises(UserError, match="two sizes or kinds, 50x40 and 60x40"):
+        watch.add(np.zeros((40, 60), np.uint8), 1)
+
+
 def test_two_sure_answers_that_contradict_are_none() -> None:
     late, other = two_signals(0.03, seed=3)
     elsewhere, _ = two_signals(0.2, seed=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -99,7 +100,8 @@ def points(
         focal = rgb_focal or 0.866 * sizes[1][0]
         told["off_px_at_m"] = off_at_depths(baseline, focal, working_depth)
         for depth, off in told["off_px_at_m"]:
-            console.print(f"  an object {rounded(depth, 3)} m away is {off:.1f} px off", highlight=False)
+            away = f"{rounded(depth, 3)} m" if isfinite(depth) else "infinitely far"
+            console.print(f"  an object {away} away is {off:.1f} px off", highlight=False)
     else:
         console.print("  how far off at other depths: say --baseline and --working-depth", highlight=False)
     finish(told, as_json)
