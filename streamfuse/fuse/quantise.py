@@ -48,7 +48,7 @@ def quantised(model: Any, examples: Sequence[Inputs]) -> Any:
 def kept(model: Any) -> list[str]:
     """The names of the convolutions that are not quantised."""
     last = feeding(model.get_results())
-    staying = [*last, *feeding(last, through={"Add"}), *of_one_pixel(model)]
+    staying = [*last, *feeding(last, through={"Add"}), *of_one_pixel(model), *of_one_channel(model)]
     return [node.get_friendly_name() for node in staying]
 
 
@@ -75,6 +75,11 @@ def feeding(nodes: Sequence[Any], through: Collection[str] = ()) -> list[Any]:
 def of_one_pixel(model: Any) -> list[Any]:
     """The convolutions whose output is 1 x 1."""
     return [node for node in convolutions(model) if set(node.get_output_shape(0)[2:]) == {1}]
+
+
+def of_one_channel(model: Any) -> list[Any]:
+    """The convolutions of a single channel, which cost nothing anyway."""
+    return [node for node in convolutions(model) if node.get_input_shape(0)[1] == 1]
 
 
 def convolutions(model: Any) -> list[Any]:

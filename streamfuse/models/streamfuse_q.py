@@ -6,7 +6,8 @@ take, and what to add:
 
     fused = sum over bands of gain_t * thermal band + gain_v * visible band, + offset
 
-All maps are bounded, so that no input, however odd, can make the output run away. Nothing is normalised per image.
+with the visible image darkened where a lamp hides something warm (`glare`). All maps are bounded, so that no input,
+however odd, can make the output run away. Nothing is normalised per image.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streamfuse.models.glare import Glare
 from streamfuse.models.limit import limited
 from streamfuse.models.streamfuse_s import Context, balance, convolution
 
@@ -35,6 +37,7 @@ class StreamfuseQ(nn.Module):
 
     def __init__(self, channels: int = 32, inner: int = 64) -> None:
         super().__init__()
+        self.glare = Glare()
         self.stem = convolution(9, channels)
         self.down = nn.Sequential(nn.Conv2d(channels, inner, 3, stride=2, padding=1), nn.LeakyReLU(0.1))
         self.context = Context(inner)
@@ -53,8 +56,10 @@ class StreamfuseQ(nn.Module):
         livelier = balance(phases)  # Balance saves nothing here and costs accuracy in bf16 (docs/engines.md)
         said = F.pixel_shuffle(self.head(self.seen(phases, livelier)) + self.lively * livelier, 2)
         gains = self.most * torch.sigmoid(said[:, :-1])
-        taken = (gains * bands(images)).sum(dim=1, keepdim=True) + MOST_OFFSET * torch.tanh(said[:, -1:])
-        return limited(taken[..., :height, :width], training=self.training)
+        kept = F.interpolate(self.glare(phases), scale_factor=2.0, mode="bilinear", align_corners=False)
+        taken = gains * bands(torch.cat((images[:, :1], kept * images[:, 1:]), dim=1))
+        fused = taken.sum(dim=1, keepdim=True) + MOST_OFFSET * torch.tanh(said[:, -1:])
+        return limited(fused[..., :height, :width], training=self.training)
 
     def seen(self, phases: Tensor, livelier: Tensor) -> Tensor:
         """Phases N 8 h w and which image is livelier N 1 h w -> features N channels h w."""

@@ -7,8 +7,9 @@ detail = image - its halved self, that is
 
     fused = gain_t * thermal + gain_v * visible + [(weight_t - gain_t) * half_t + (weight_v - gain_v) * half_v + offset]
 
-with the gains and the bracket enlarged bilinearly. All maps are bounded, so that no input, however odd, can make the
-output run away. Nothing is normalised per image.
+with the gains and the bracket enlarged bilinearly, and of the visible image less where a lamp hides something warm
+(`glare`). All maps are bounded, so that no input, however odd, can make the output run away. Nothing is normalised per
+image.
 
 The full-resolution work is done on the four phases of each half-resolution pixel (pixel-unshuffled), where the
 enlargement is one small convolution with fixed weights: on a CPU a third of the cost of an interpolation. What leaves
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streamfuse.models.glare import Glare
 from streamfuse.models.limit import limited
 
 COARSE = 8
@@ -43,6 +45,7 @@ class StreamfuseS(nn.Module):
     def __init__(self, channels: int = 16) -> None:
         super().__init__()
         self.balance = Balance()
+        self.glare = Glare()
         self.stem = convolution(9, channels)
         self.context = Context(channels)
         self.body = nn.Sequential(convolution(channels, channels), convolution(channels, channels))
@@ -60,7 +63,7 @@ class StreamfuseS(nn.Module):
     def change(self, phases: Tensor) -> Tensor:
         """Thermal and visible phases N 8 h w -> what is added to the visible ones, N 4 h w."""
         thermal, visible = phases[:, :4], phases[:, 4:]
-        livelier = self.balance(phases)
+        livelier, kept = self.balance(phases), self.glare(phases).flatten(2)
         seen = self.stem(torch.cat((phases, livelier), dim=1))
         # as rows: what convolutions leave interleaved by channel is parted once, not at every use
         said = self.head(self.body(seen + self.context(seen))).flatten(2) + self.lively * livelier.flatten(2)
@@ -68,10 +71,10 @@ class StreamfuseS(nn.Module):
         excess = weights - gains
         added = (
             excess[:, :1] * thermal.flatten(2).mean(dim=1, keepdim=True)
-            + excess[:, 1:] * visible.flatten(2).mean(dim=1, keepdim=True)
+            + excess[:, 1:] * kept * visible.flatten(2).mean(dim=1, keepdim=True)
             + MOST_OFFSET * torch.tanh(said[:, OFFSET])
         )
-        maps = torch.cat((gains[:, :1], gains[:, 1:] - 1, added), dim=1).reshape(-1, 3, *thermal.shape[-2:])
+        maps = torch.cat((gains[:, :1], gains[:, 1:] * kept - 1, added), dim=1).reshape(-1, 3, *thermal.shape[-2:])
         full = F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), self.enlarging)
         return full[:, :4] * thermal + full[:, 4:8] * visible + full[:, 8:]
 

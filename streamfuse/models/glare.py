@@ -1,0 +1,66 @@
+"""Where a lamp blinds the visible camera in front of something warm: less of the visible image, so that it shows.
+
+White cannot be brightened: whatever a network adds to a blown-out spot is cut off, and the rider behind the headlight
+is gone. There, and only there, less of the visible image is taken: where it is (nearly) white and smooth, and the
+thermal image is warmer than on average and not smooth. A bright sky is cold in thermal, and a small lamp is not smooth:
+both stay as they are. Nothing here is learnt. All of it is done on cells of 8 x 8 pixels, for the sake of its cost.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CELL = 4
+"""Half-resolution pixels to a cell, along each side."""
+WHITE = (0.9, 0.98)
+"""From where on the visible image counts as blown out, and where it does fully."""
+DARKENED = 0.35
+"""So much of the visible image is taken away where all conditions hold fully."""
+WARMER = 0.02
+"""Than the whole thermal image's mean, of 1."""
+ROUGH = 1 / 40
+"""So much more texture (`texture`, of 1) than the visible image has counts fully."""
+REACH = 9
+"""Cells of the square that is darkened around what is warm: what stands out needs surroundings to stand out from."""
+
+
+class Glare(nn.Module):
+    """How much of the visible image to keep: phases N 8 h w -> N 1 h w in [1 - DARKENED, 1]; h, w whole cells."""
+
+    enlarging: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        taps = torch.tensor([[0.375, 0.625, 0.0], [0.125, 0.875, 0.0], [0.0, 0.875, 0.125], [0.0, 0.625, 0.375]])
+        kernels = torch.einsum("py,qx->pqyx", taps, taps).reshape(CELL * CELL, 1, 3, 3)
+        self.register_buffer("enlarging", kernels, persistent=False)
+
+    def forward(self, phases: Tensor) -> Tensor:
+        cells = F.avg_pool2d(phases, CELL)
+        kept = 1 - DARKENED * shade(cells[:, :4].mean(dim=1, keepdim=True), cells[:, 4:].mean(dim=1, keepdim=True))
+        # bilinear, as one convolution: on a CPU a fraction of the cost of an interpolation
+        return F.pixel_shuffle(F.conv2d(F.pad(kept, (1, 1, 1, 1), mode="replicate"), self.enlarging), CELL)
+
+
+def shade(warm: Tensor, seen: Tensor) -> Tensor:
+    """Where something warm is hidden by glare: thermal and visible cells N 1 h w -> N 1 h w in [0, 1]."""
+    blown = _ramp((seen - WHITE[0]) / (WHITE[1] - WHITE[0]))
+    hidden = _ramp((texture(warm) - texture(seen)) / ROUGH)
+    hot = _ramp(25 * (around(warm) - warm.mean(dim=(2, 3), keepdim=True) - WARMER))
+    return around(around(blown * _ramp(8 * around(blown * hidden * hot, REACH))))
+
+
+def texture(cells: Tensor) -> Tensor:
+    """Mean deviation from the surroundings, as exact in a short mantissa as a variance would not be."""
+    return around((cells - around(cells)).abs())
+
+
+def around(cells: Tensor, side: int = 3) -> Tensor:
+    """Mean over a square of `side` cells, of those that there are."""
+    return F.avg_pool2d(cells, side, stride=1, padding=side // 2, count_include_pad=False)
+
+
+def _ramp(cells: Tensor) -> Tensor:
+    return torch.clamp(cells, 0, 1)
