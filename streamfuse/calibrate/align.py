@@ -2,19 +2,21 @@
 
 From a handful of pairs of one rig: search all scales, rotations and shifts (`align_search`), make the best places
 exact (`align_patches`), and say how much the answer is to be believed (`align_sure`). The result is one homography, so
-it holds for far scenes or for one depth: what is nearer stays shifted, by the parallax of the two cameras.
+it holds for far scenes or for one depth: what is nearer stays shifted, by the parallax of the two cameras. A box says
+which depth is meant (`align_at`); without one it is the depth that most of the image shows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamfuse.calibrate.align_at import Box, InBox, look, shifted
 from streamfuse.calibrate.align_fields import Floats, Picture, picture
 from streamfuse.calibrate.align_patches import LEVELS, cut, refine
 from streamfuse.calibrate.align_search import Pair, Place, corners, distinct, search
@@ -36,7 +38,8 @@ Watch = Callable[[int, int], None]
 class Alignment:
     """rgb_from_thermal as a 3x3 `matrix` (pixels to pixels), and the `probability` that its corners are right.
 
-    Right: within 5 RGB pixels on average, of an RGB image of 640 pixels; in proportion for a larger one.
+    Right: within 5 RGB pixels on average, of an RGB image of 640 pixels; in proportion for a larger one. `at`: what the
+    box said of the depth that is meant; where it is believed, the matrix is shifted to it.
     """
 
     matrix: Floats
@@ -45,10 +48,12 @@ class Alignment:
     thermal_size: Size
     rgb_size: Size
     pairs: int
+    at: InBox | None = None
 
     @property
     def sure(self) -> bool:
-        return self.probability >= SURE
+        """Of the place, and of the depth where a box was given."""
+        return self.probability >= SURE and (self.at is None or self.at.believed)
 
     @property
     def scale(self) -> float:
@@ -77,12 +82,24 @@ class Alignment:
         return (self.matrix[:2, :2] - np.outer(top[:2] / top[2], self.matrix[2, :2])) / top[2]
 
 
-def align(images: Sequence[tuple[NDArray[Any], NDArray[Any]]], on_step: Watch | None = None) -> Alignment:
+def align(
+    images: Sequence[tuple[NDArray[Any], NDArray[Any]]], on_step: Watch | None = None, at: Box | None = None
+) -> Alignment:
     """Solve all (thermal H W, RGB H W 3 or H W) pairs for one transform. Some seconds of one core per pair.
 
-    Raises UserError for no pairs, pairs of different sizes, and pictures that show nothing.
+    `at`: part of the first visible image; the answer is shifted to be right at the depth of what it shows. Raises
+    UserError for no pairs, pairs of different sizes, pictures that show nothing, and a box that is not in the image.
     """
     pairs = _checked(images)
+    if at is None:
+        return _found(pairs, on_step)
+    at.check(pairs[0][1].size)
+    found = _found(pairs, on_step)
+    said = look(found.matrix, (picture(images[0][0]), picture(images[0][1])), at)
+    return replace(found, matrix=shifted(found.matrix, said.shift_px) if said.followed else found.matrix, at=said)
+
+
+def _found(pairs: Sequence[Pair], on_step: Watch | None) -> Alignment:
     places = search(pairs, on_step)
     if not places:
         return _unknown(pairs)

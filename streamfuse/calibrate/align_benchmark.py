@@ -23,13 +23,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from streamfuse.calibrate.align import align
+from streamfuse.calibrate.align import Alignment, align
+from streamfuse.calibrate.align_at import Box, shifted
 from streamfuse.calibrate.align_cases import (
     HANDFUL,
     Case,
     Open,
     Undone,
     handfuls,
+    near_twins,
     random_warps,
     twin_pairs,
     warped_pairs,
@@ -88,6 +90,7 @@ def summary(rows: list[Row]) -> dict[str, Any]:
     return {
         "kinds": kinds,
         "warped_gt": methods,
+        "boxes": {row["name"]: {**row["at"], "overlap_error": row["overlap_error"]} for row in rows if row.get("at")},
         "all": {"cases": len(rows), "sure": len(sure), "sure_share": round(len(sure) / max(1, len(rows)), 3)},
         "sure_but_wrong": wrong,
         "cpu_s_median": statistics.median(row["cpu_s"] for row in rows),
@@ -104,6 +107,14 @@ def overlap_error(found: Floats, case: Case) -> float:
     limits = np.array([visible.shape[1], visible.shape[0]]) - 1
     shown = ((true >= 0) & (true <= limits)).all(axis=1)
     return float(np.linalg.norm(true - got, axis=1)[shown].mean()) / case.unit_px
+
+
+def box_error(found: Floats, case: Case, box: Box) -> float:
+    """Mean distance, in the case's pixels, over a grid of the points that the truth puts into the box."""
+    y, x = np.mgrid[0:1:9j, 0:1:9j]
+    there = np.stack([box.x + x.ravel() * (box.width - 1), box.y + y.ravel() * (box.height - 1)], axis=-1)
+    got = cv2.perspectiveTransform(there[None], found @ np.linalg.inv(case.truth))[0]
+    return float(np.linalg.norm(got - there, axis=1).mean()) / case.unit_px
 
 
 def corner_error(found: Floats, case: Case) -> float:
@@ -123,6 +134,7 @@ def _cases(data: Path, warps: int, handful: int) -> Iterator[tuple[str, str, Ope
     for kind, found in (
         ("warped_gt", warped_pairs(data)),
         ("twins", twin_pairs(data)),
+        ("twins, --at", near_twins(data)),
         ("MSRS, 1 of a handful", handfuls(data, handful, 1)),
         (f"MSRS, {HANDFUL} of a handful", handfuls(data, handful, HANDFUL)),
         ("random warps", random_warps(data, warps)),
@@ -132,7 +144,7 @@ def _cases(data: Path, warps: int, handful: int) -> Iterator[tuple[str, str, Ope
 
 def _solved(case: Case) -> Row:
     before = time.process_time()
-    found = align(case.pairs)
+    found = align(case.pairs, at=case.at)
     spent = time.process_time() - before
     errors: dict[str, float | None] = {OURS: round(corner_error(found.matrix, case), 3)}
     if case.kind == "warped_gt":
@@ -151,6 +163,7 @@ def _solved(case: Case) -> Row:
         "recovered_overlap": round(overlap_error(found.matrix, own), 3),
         "sure": found.sure,
         "probability": round(found.probability, 4),
+        "at": _of_box(found, case),
         "agreeing": round(found.evidence.agreeing, 4),
         "agreeing_at_truth": round(agreement(case.truth, pairs), 4),
         "patches": found.evidence.patches,
@@ -162,11 +175,29 @@ def _solved(case: Case) -> Row:
     }
 
 
+def _of_box(found: Alignment, case: Case) -> Row | None:
+    if found.at is None:
+        return None
+    shift = found.at.shift_px if found.at.followed else (0.0, 0.0)
+    before = shifted(found.matrix, (-shift[0], -shift[1]))
+    return {
+        "box": str(found.at.box),
+        "believed": found.at.believed,
+        "followed": found.at.followed,
+        "shift_px": [round(value / case.unit_px, 3) for value in found.at.shift_px],
+        "agreeing": round(found.at.agreeing, 4),
+        "overlap_error_before": round(overlap_error(before, case), 3),
+        "box_error_before": round(box_error(before, case, found.at.box), 3),
+        "box_error": round(box_error(found.matrix, case, found.at.box), 3),
+    }
+
+
 def _judged(row: Row) -> Row:
     """A kept row with the probability that the present rule gives to its evidence."""
     evidence = Evidence(row["agreeing"], row["patches"], row["apart_px"], row["margin"])
     chance = probability(evidence, row["width"])
-    return {**row, "probability": round(chance, 4), "sure": chance >= SURE}
+    believed = not row.get("at") or row["at"]["believed"]
+    return {**row, "probability": round(chance, 4), "sure": chance >= SURE and believed}
 
 
 def _ours(rows: list[Row]) -> Row:
@@ -227,6 +258,11 @@ def _print(console: Console, told: dict[str, Any]) -> None:
     for name, row in told["warped_gt"].items():
         methods.add_row(name, *_shown(row, "median", "worst", "above_5_px", "no_answer"))
     console.print(methods)
+    boxes = Table("twin, --at", "px where both see", "with the box", "px in the box", "with the box", "box")
+    for name, row in told["boxes"].items():
+        errors = _shown(row, "overlap_error_before", "overlap_error", "box_error_before", "box_error")
+        boxes.add_row(name, *errors, "followed" if row["followed"] else "kept" if row["believed"] else "not sure")
+    console.print(boxes)
     console.print("sure, and corners more than 5 px off:", *(told["sure_but_wrong"] or ["none"]), sep="\n  ")
     console.print(f"{told['cpu_s_median']:.1f} CPU s a case")
 

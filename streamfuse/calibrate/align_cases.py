@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +17,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamfuse.calibrate.align_at import Box
 from streamfuse.calibrate.align_fields import Floats
 from streamfuse.errors import UserError
 
 REGISTERED = ("roadscene", "msrs", "m3fd", "mfnet", "vifb", "llvip", "tno", "kaist")
 WIDTH = 640
 HANDFUL = 4
+NEAR = {
+    "FLIR_00006": Box(845, 395, 559, 560),
+    "FLIR_04726": Box(0, 375, 365, 400),
+    "FLIR_05027": Box(925, 205, 270, 695),
+    "FLIR_05872": Box(1000, 265, 428, 310),
+}
+"""Twins with two depths, and a box around the near thing: the car ahead, the car, the walkers and road sign, the truck.
+Drawn by eye on the visible images alone."""
 SEED = 20261121
 Image = NDArray[Any]
 
@@ -45,7 +54,7 @@ class Undone:
 class Case:
     """`truth`: rgb_from_thermal. `unit_px`: RGB pixels per pixel in which errors are told: those of the twin, or of
     the same image 640 pixels wide where it is wider. `undone`: the registered pair (a warp's source, or the twin) and
-    what lies between its images and those of the case.
+    what lies between its images and those of the case. `at`: the depth that is meant.
     """
 
     kind: str
@@ -54,6 +63,7 @@ class Case:
     truth: Floats
     unit_px: float = 1.0
     undone: Undone | None = None
+    at: Box | None = None
 
 
 Open = Callable[[], Case]
@@ -95,6 +105,17 @@ def twin_pairs(data: Path) -> Iterator[tuple[str, Open]]:
 
 
 TWINS = ("roadscene", "benchmark/RoadScene")
+
+
+def near_twins(data: Path) -> Iterator[tuple[str, Open]]:
+    """The twins of `NEAR` once more, with their boxes; the own answer of the whole image is of another depth."""
+    for name, opened in twin_pairs(data):
+        if name in NEAR:
+
+            def boxed(opened: Open = opened, box: Box = NEAR[name]) -> Case:
+                return replace(opened(), kind="twins, --at", undone=None, at=box)
+
+            yield name, boxed
 
 
 def random_warps(data: Path, count: int, *, tuning: bool = False) -> Iterator[tuple[str, Open]]:

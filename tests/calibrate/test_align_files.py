@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from streamfuse.calibrate import align_benchmark, align_files
 from streamfuse.calibrate.align import Alignment
-from streamfuse.calibrate.align_cases import random_warps, warped, warped_pairs
+from streamfuse.calibrate.align_at import Box, InBox
+from streamfuse.calibrate.align_cases import Case, random_warps, warped, warped_pairs
 from streamfuse.calibrate.align_peers import PEERS, peer
 from streamfuse.calibrate.align_sure import Evidence
 from streamfuse.calibrate.commands import app
@@ -45,11 +47,13 @@ def solved(monkeypatch):
     """The alignment itself is replaced; what it was given is kept."""
     given = []
 
-    def put(probability):
-        def fake(images, on_step=None):
+    def put(probability, doubt=""):
+        def fake(images, on_step=None, at=None):
             given.append(images)
             on_step(1, 1)
-            return answer(probability, pairs=len(images))
+            found = answer(probability, pairs=len(images))
+            said = InBox(at, (5.0, 0.5), 0.4, 0.1, 30, noticed=True, doubt=doubt) if at else None
+            return replace(found, at=said)
 
         monkeypatch.setattr(align_files, "align", fake)
         return given
@@ -101,6 +105,70 @@ def test_a_place_for_the_rig_file_that_is_none_is_told_before_the_search(folders
     assert not folders.with_suffix(".png").exists()
 
 
+class TestAtABox:
+    BOX = Box(60, 40, 90, 70)
+
+    def test_the_rig_file_and_the_picture_tell_of_the_box(self, folders, solved):
+        given = solved(0.999)
+        out = folders / "rig.yaml"
+        told = align_files.align_files(folders / "ir", folders / "vis", out, most=4, at=self.BOX, console=CONSOLE)
+        assert "error" not in told
+        assert told["at"]["box"] == [60, 40, 90, 70]
+        assert (told["at"]["image"], told["at"]["followed"], told["at"]["shift_px"]) == ("000", True, [5.0, 0.5])
+        np.testing.assert_array_equal(given[0][0][1], scene(0)[1])
+        rig = Rig.load(out)
+        assert rig.calibration.refused == (
+            "aligned without a target: one homography, right at the depth of what 60,40,90,70 shows",
+        )
+        assert rig.notes == (
+            "box 60,40,90,70 of 000: shifted by 5.0, 0.5 px to be right there; 40% of its 30 patches agree"
+        )
+        picture = cv2.imread(told["picture"])
+        for corner in ((60, 40), (149, 109)):
+            assert picture[corner[1], corner[0]].tolist() == list(align_files.BOX_COLOUR[::-1])
+            assert picture[corner[1] + SIZE[1], corner[0] + SIZE[0]].tolist() == list(align_files.BOX_COLOUR[::-1])
+
+    def test_a_box_in_doubt_is_refused_unless_it_is_accepted(self, folders, solved):
+        solved(0.999, doubt="only 3 patches")
+        out = folders / "rig.yaml"
+        told = align_files.align_files(folders / "ir", folders / "vis", out, at=self.BOX, console=CONSOLE)
+        assert "not sure of its depth: only 3 patches" in told["error"]
+        assert "draw it closely around one thing" in told["error"]
+        assert not out.exists()
+        told = align_files.align_files(
+            folders / "ir", folders / "vis", out, at=self.BOX, accept_unsure=True, console=CONSOLE
+        )
+        assert "error" not in told
+        assert Rig.load(out).calibration.refused == (
+            "aligned without a target: one homography, right for far scenes or for one depth",
+            "not right at the depth of 60,40,90,70, which was asked for: only 3 patches",
+        )
+
+    def test_an_unsure_alignment_is_refused_whatever_the_box_says(self, folders, solved):
+        solved(0.4)
+        told = align_files.align_files(
+            folders / "ir", folders / "vis", folders / "r.yaml", at=self.BOX, console=CONSOLE
+        )
+        assert "the probability that this alignment is right is 0.40" in told["error"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [("1,2,3", "give four whole numbers"), ("0,0,0,5", "has no area"), ("200,0,50,50", "which is 240x180")],
+    )
+    def test_a_wrong_box_ends_with_two(self, folders, text, said):
+        arguments = ["align", str(folders / "ir"), str(folders / "vis"), "--out", str(folders / "rig.yaml")]
+        with pytest.raises(UserError, match=said):
+            CliRunner().invoke(app, [*arguments, "--at", text], catch_exceptions=False)
+        assert not (folders / "rig.yaml").exists()
+
+    def test_the_first_pair_is_needed(self, folders):
+        chosen = align_files.read_pairs(folders / "ir", folders / "vis", 3, with_first=True)
+        assert [pair.name for pair in chosen.pairs] == ["000", "004", "008"]
+        (folders / "vis/000.png").write_bytes(b"no image")
+        with pytest.raises(UserError, match="the first pair, which --at is about"):
+            align_files.read_pairs(folders / "ir", folders / "vis", 3, with_first=True)
+
+
 def test_swapped_folders_are_named_in_the_refusal(folders, solved):
     solved(0.1)
     told = align_files.align_files(folders / "vis", folders / "ir", folders / "rig.yaml", console=CONSOLE)
@@ -136,7 +204,7 @@ class TestBenchmark:
     def test_a_right_and_a_sure_but_wrong_case_are_told_apart_and_kept(self, data, monkeypatch):
         calls = []
 
-        def fake(images):
+        def fake(images, at=None):
             calls.append(images)
             shape = images[0][0].shape[::-1]
             return answer(0.999, TRUTH, shape, SIZE)
@@ -151,6 +219,28 @@ class TestBenchmark:
         again = align_benchmark.run_benchmark(data, data / "out", warps=1, console=CONSOLE)
         assert len(calls) == 2
         assert {**again, "cases": ""} == {**told, "cases": ""}
+
+    def test_a_box_is_told_before_and_after_and_kept(self, data, monkeypatch):
+        box = Box(60, 40, 90, 70)
+        thermal, visible = scene(1)
+        pair = moved(thermal, TRUTH, THERMAL), visible
+
+        def twins(data):
+            yield "near", lambda: Case("twins, --at", "near", (pair,), TRUTH, unit_px=2.0, at=box)
+
+        def fake(images, at=None):
+            said = at and InBox(at, (-6.0, 0.0), 0.4, 0.1, 30, noticed=True)
+            return replace(answer(0.999), at=said)
+
+        monkeypatch.setattr(align_benchmark, "near_twins", twins)
+        monkeypatch.setattr(align_benchmark, "align", fake)
+        for _ in range(2):
+            told = align_benchmark.run_benchmark(data, data / "out", warps=0, console=CONSOLE)
+            near = told["boxes"]["near"]
+            assert (near["overlap_error"], near["box_error"]) == (0, 0)
+            assert near["overlap_error_before"] == pytest.approx(3.0)  # 6 pixels of the visible image, 3 of the twin
+            assert near["box_error_before"] == pytest.approx(3.0)
+            assert told["kinds"]["twins, --at"]["sure"] == 1
 
     def test_tuning_and_final_pairs_differ(self, data):
         final = [name for name, _ in random_warps(data, 3)]

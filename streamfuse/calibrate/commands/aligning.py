@@ -18,13 +18,25 @@ def align(
     accept_unsure: Annotated[
         bool, typer.Option("--accept-unsure", help="Write the rig file even when the answer is not sure.")
     ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Right at the depth of what this box shows: left, top, width, height in pixels of the visible image, "
+            "of a folder or video the first one.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find scale, rotation and shift between two uncalibrated cameras from a handful of pairs, say how sure that is,
-    and write a provisional rig file. Not sure: exit code 1 and no rig file."""
+    and write a provisional rig file. It is right at one depth: that of most of the image, or of a box around what
+    matters (--at). Not sure: exit code 1 and no rig file."""
+    from streamfuse.calibrate.align_at import Box
     from streamfuse.calibrate.align_files import align_files
 
-    finish(align_files(thermal, visible, out, most=pairs, accept_unsure=accept_unsure, console=console), as_json)
+    box = None if at is None else Box.parse(at)
+    told = align_files(thermal, visible, out, most=pairs, accept_unsure=accept_unsure, at=box, console=console)
+    finish(told, as_json)
 
 
 def align_benchmark(
