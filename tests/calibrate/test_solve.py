@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -261,6 +262,17 @@ def test_a_target_of_unknown_size_is_said():
     scene = random_scene(1)
     target = replace(CHECKERS, spacing_m=1.0, scale_known=False)
     assert "its size is not known" in solve(scene.views, target, PINHOLES).rig.notes
+
+
+def test_the_depth_at_which_the_images_meet_is_told(tmp_path, solution, monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr(solving, "console", Console(file=said, width=400))
+    solving._tell(solution, tmp_path / "rig.yaml", tmp_path / "rig.solution.json")
+    depth = solution.rig.working_depth_m
+    near, far = map(
+        float, re.search(rf"meet at {depth:g} m .*: under 2 px from (\S+) m to (\S+) m", said.getvalue()).groups()
+    )
+    assert near < depth < far
 
 
 def test_serial_numbers_are_kept_and_are_no_part_of_the_hash(tmp_path, solution):

@@ -17,7 +17,9 @@ from streamfuse.terminal import Json, console, finish
 if TYPE_CHECKING:
     from streamfuse.calibrate.boardless import Matched
     from streamfuse.calibrate.solve import Model, Solution
+    from streamfuse.rig import Rig
 
+MEETING_PX = 2.0  # parallax up to which depths are told after solving
 MODELS = ("auto", "pinhole", "rational", "fisheye", "radtan")
 MODEL_HELP = (
     "Lens model: auto (the one with the least error on held-out views), pinhole (5 coefficients), rational (8), "
@@ -52,6 +54,7 @@ def rig(
     A rig that misses the acceptance rule is written, marked provisional, with the reasons; views that carry no answer
     are refused.
     """
+    from streamfuse.calibrate.parallax import parallax_of
     from streamfuse.calibrate.solve import solve
 
     stored, beside = _stored(sightings, target, out), out.with_suffix(".solution.json")
@@ -65,6 +68,7 @@ def rig(
             larger_thermal,
             lambda what: status.update(f"solving: {what}"),
         )
+    parallax_of(solution.rig)  # refuses a depth at which the cameras see nothing in common
     solution = _of_cameras(solution, thermal_serial, rgb_serial)
     _folder_of(out)
     solution.rig.save(out)
@@ -180,7 +184,21 @@ def _tell(solution: Solution, out: Path, beside: Path) -> None:
     for view, why in solution.rejected:
         console.print(f"  left out: {escape(view)}, {escape(why)}", highlight=False)
     _verdict(solution.reasons, out)
+    console.print(f"  {_depth_in_words(solution.rig)}", markup=False, highlight=False)
     console.print(f"  {escape(str(beside))}: for `streamfuse calibrate report`", highlight=False)
+
+
+def _depth_in_words(rig: Rig) -> str:
+    """At which depth the images meet, and how far before and behind it that holds."""
+    from streamfuse.calibrate.parallax import parallax_of, rounded
+
+    if rig.working_depth_m is None or not isfinite(rig.working_depth_m):
+        return "the images meet far away; nearer: --working-depth, or register.depth_m in the run file"
+    return (
+        f"the images meet at {rounded(rig.working_depth_m, 3)} m (where the target stood, unless --working-depth said "
+        f"another): {parallax_of(rig).holds(MEETING_PX)}; for another distance --working-depth, or register.depth_m in "
+        "the run file"
+    )
 
 
 def _verdict(reasons: tuple[str, ...], out: Path) -> None:
@@ -197,6 +215,7 @@ def _told(solution: Solution, out: Path, beside: Path) -> dict[str, Any]:
         "solution": str(beside),
         "content_hash": solution.rig.content_hash,
         "provisional": solution.rig.provisional,
+        "working_depth_m": solution.rig.working_depth_m,
         "reasons": list(solution.reasons),
         "rejected": [list(one) for one in solution.rejected],
         "models": solution.models,
