@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
@@ -73,17 +72,17 @@ class TestLook:
         assert not flat.followed
 
     def test_two_depths_in_equal_parts_are_ambiguous(self):
-        draw = np.random.default_rng(5)
-        texture = cv2.GaussianBlur(draw.normal(0, 1, LARGE[::-1]), (0, 0), 2)
-        grey = ((texture / texture.std() * 40) + 128).clip(0, 255).astype(np.uint8)
-        still, near = (moved(grey, shifted(FAR, by), THERMAL) for by in ((0.0, 0.0), (9.0, 0.0)))
-        both = (0.5 * still.astype(np.float32) + 0.5 * near).astype(np.uint8)
-        said = look(FAR, pictures((both, np.dstack([grey] * 3))), NEAR)
-        assert not said.believed
+        right_half = Box(NEAR.x + NEAR.width // 2, NEAR.y, NEAR.width // 2, NEAR.height)
+        said = look(FAR, pictures(two_depths(1, (9.0, 0.0), right_half)), NEAR)
+        assert said.doubt.startswith("two different shifts explain it equally well")
 
-    def test_more_than_parallax_is_not_followed(self):
-        said = look(FAR, pictures(two_depths(1, (16.0, 0.0))), NEAR)
-        assert not said.followed
+    @pytest.mark.parametrize(
+        ("parallax", "doubt"), [(10.8, "by more than parallax explains"), (16.0, "agree on a shift")]
+    )
+    def test_more_than_parallax_is_not_followed(self, parallax, doubt):
+        """The limit: 2.5 % of the 433 pixels that both see."""
+        said = look(FAR, pictures(two_depths(1, (parallax, 0.0))), NEAR)
+        assert doubt in said.doubt
 
 
 class TestAlign:
