@@ -8,6 +8,8 @@ both stay as they are. Nothing here is learnt. All of it is done on cells of 8 x
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,9 +23,11 @@ DARKENED = 0.35
 WARMER = 0.02
 """Than the whole thermal image's mean, of 1."""
 ROUGH = 1 / 40
-"""So much more texture (`texture`, of 1) than the visible image has counts fully."""
+"""So much more texture (mean deviation, of 1) than the visible image has counts fully."""
 REACH = 9
 """Cells of the square that is darkened around what is warm: what stands out needs surroundings to stand out from."""
+SOFT = 5
+"""Cells over which the shade fades."""
 
 
 class Glare(nn.Module):
@@ -38,28 +42,28 @@ class Glare(nn.Module):
         self.register_buffer("enlarging", kernels, persistent=False)
 
     def forward(self, phases: Tensor) -> Tensor:
-        cells = F.avg_pool2d(phases, CELL)
-        kept = 1 - DARKENED * shade(cells[:, :4].mean(dim=1, keepdim=True), cells[:, 4:].mean(dim=1, keepdim=True))
+        cells = cast(Tensor, F.avg_pool2d(phases, CELL).unflatten(1, (2, 4))).mean(dim=2)
+        kept = 1 - DARKENED * shade(cells)
         # bilinear, as one convolution: on a CPU a fraction of the cost of an interpolation
         return F.pixel_shuffle(F.conv2d(F.pad(kept, (1, 1, 1, 1), mode="replicate"), self.enlarging), CELL)
 
 
-def shade(warm: Tensor, seen: Tensor) -> Tensor:
-    """Where something warm is hidden by glare: thermal and visible cells N 1 h w -> N 1 h w in [0, 1]."""
-    blown = _ramp((seen - WHITE[0]) / (WHITE[1] - WHITE[0]))
-    hidden = _ramp((texture(warm) - texture(seen)) / ROUGH)
-    hot = _ramp(25 * (around(warm) - warm.mean(dim=(2, 3), keepdim=True) - WARMER))
-    return around(around(blown * _ramp(8 * around(blown * hidden * hot, REACH))))
+def shade(cells: Tensor) -> Tensor:
+    """Where something warm is hidden by glare: thermal and visible cells N 2 h w -> N 1 h w in [0, 1]."""
+    means = around(cells, (3, 3))
+    # mean deviation from the surroundings, as exact in a short mantissa as a variance would not be
+    texture = around((cells - means).abs(), (3, 3))
+    blown = _ramp((cells[:, 1:] - WHITE[0]) / (WHITE[1] - WHITE[0]))
+    hidden = _ramp((texture[:, :1] - texture[:, 1:]) / ROUGH)
+    hot = _ramp(25 * (means[:, :1] - cells[:, :1].mean(dim=(2, 3), keepdim=True) - WARMER))
+    near = around(around(blown * hidden * hot, (REACH, 1)), (1, REACH))
+    return around(blown * _ramp(8 * near), (SOFT, SOFT))
 
 
-def texture(cells: Tensor) -> Tensor:
-    """Mean deviation from the surroundings, as exact in a short mantissa as a variance would not be."""
-    return around((cells - around(cells)).abs())
-
-
-def around(cells: Tensor, side: int = 3) -> Tensor:
-    """Mean over a square of `side` cells, of those that there are."""
-    return F.avg_pool2d(cells, side, stride=1, padding=side // 2, count_include_pad=False)
+def around(cells: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Mean over a window of `sides` (height, width) cells, of those that there are."""
+    half = (sides[0] // 2, sides[1] // 2)
+    return F.avg_pool2d(cells, sides, stride=1, padding=half, count_include_pad=False)
 
 
 def _ramp(cells: Tensor) -> Tensor:
