@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import sys
 import threading
-from contextlib import suppress
 from types import TracebackType
 
 from streamfuse.clock import now_ns
@@ -19,11 +16,11 @@ from streamfuse.correct import Estimator, Reading, working_grid
 from streamfuse.correct_track import Tracker
 from streamfuse.errors import UserError
 from streamfuse.frames import Alignment, FramePair, LoneFrame, Turn
+from streamfuse.priority import lower_priority
 from streamfuse.register import Registrar
 
 log = logging.getLogger(__name__)
 RATE_HZ = 2.0
-NICE = 10
 
 
 class Correction:
@@ -55,7 +52,7 @@ class Correction:
             self._there.set()
 
     def _run(self) -> None:
-        _lower_priority()
+        lower_priority()
         try:
             self._follow()
         except UserError as error:
@@ -105,10 +102,3 @@ def in_words(alignment: Alignment) -> str:
         for shift, (roll, zoom) in ((alignment.drift_px, turn.drift), (alignment.applied_px, turn.applied))
     )
     return f"{alignment.state}: drift {measured}; corrected {corrected}"
-
-
-def _lower_priority() -> None:
-    """Of this thread alone, which only Linux can."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

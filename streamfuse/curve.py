@@ -19,7 +19,7 @@ from zmq.utils import z85
 from streamfuse.clock import now_ns
 from streamfuse.errors import UserError
 from streamfuse.keys import check_curve, read_allowed, read_public, read_secret
-from streamfuse.sockets import Socket, Waker
+from streamfuse.sockets import MAX_MESSAGE_BYTES, Socket, Waker, bind, close_socket, is_local, open_socket
 
 ZAP = "inproc://zeromq.zap.01"
 DOMAIN = b"streamfuse"
@@ -63,6 +63,38 @@ class ReaderKeys:
         own = zmq.curve_keypair() if self.client is None else read_secret(Path(self.client))
         connected.curve_serverkey = read_public(Path(self.server))
         connected.curve_publickey, connected.curve_secretkey = own
+
+
+def open_bound(
+    kind: int,
+    endpoint: str,
+    keys: PublisherKeys | None,
+    *,
+    section: str = "publish",
+    action: str = "publish on",
+    most_bytes: int = MAX_MESSAGE_BYTES,
+) -> tuple[Socket, Doorkeeper | None, str]:
+    """A bound socket, its doorkeeper, who has to be closed before it, and the resolved endpoint.
+
+    Raises UserError for an endpoint that is in use or malformed, and for one that other machines reach without keys;
+    `section` is where the run file names it, `action` what is done there.
+    """
+    if not is_local(endpoint) and (keys is None or not endpoint.startswith("tcp://")):
+        raise UserError(
+            f"cannot {action} {endpoint}: other machines could connect, and messages would not be encrypted; set "
+            f"{section}.curve with a tcp:// endpoint (`streamfuse keys DIR` makes the keys), or {action} "
+            "tcp://127.0.0.1:PORT or ipc:///tmp/NAME"
+        )
+    opened = open_socket(kind, endpoint, most_bytes=most_bytes)
+    doorkeeper: Doorkeeper | None = None
+    try:
+        doorkeeper = keys.lock(opened, endpoint) if keys else None
+        return opened, doorkeeper, bind(opened, endpoint, action=action)
+    except BaseException:
+        if doorkeeper is not None:
+            doorkeeper.close()
+        close_socket(opened)
+        raise
 
 
 def reader_keys(server: Path | None, client: Path | None) -> ReaderKeys | None:

@@ -9,9 +9,9 @@ import zmq
 from streamfuse.clock import now_ns
 from streamfuse.sockets import Socket, connect, monitor_event
 
-REFUSED = "the publisher at {} does not let this reader in: publish.curve.clients there does not hold its public key"
+REFUSED = "the publisher at {} does not let this reader in: {}.curve.clients there does not hold its public key"
 NEEDS_KEYS = "the publisher at {} encrypts; give its public key and your own secret one (--server-key, --client-key)"
-NO_KEYS = "the publisher at {} does not encrypt; leave the keys out, or set publish.curve in its run file"
+NO_KEYS = "the publisher at {} does not encrypt; leave the keys out, or set {}.curve in its run file"
 WRONG_KEY = "the publisher at {} ends every handshake: the server key given is not its own, or it does not encrypt"
 FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 RETRY_S = 2.0
@@ -21,12 +21,15 @@ log = logging.getLogger(__name__)
 
 
 class Handshakes:
-    """Follows one connected socket, on the thread that reads it; `trouble` is what keeps it from being let in."""
+    """Follows one connected socket, on the thread that reads it; `trouble` is what keeps it from being let in.
 
-    def __init__(self, watched: Socket, endpoint: str, *, encrypted: bool) -> None:
+    `section`: where the run file at the other end names its keys.
+    """
+
+    def __init__(self, watched: Socket, endpoint: str, *, encrypted: bool, section: str = "publish") -> None:
         self.trouble: str | None = None
         self.events = watched.get_monitor_socket(FAILURES | zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        self._watched, self._endpoint, self._encrypted = watched, endpoint, encrypted
+        self._watched, self._endpoint, self._encrypted, self._section = watched, endpoint, encrypted, section
         self._failing_since_ns: int | None = None
         self._retry_ns: int | None = None
 
@@ -67,7 +70,7 @@ class Handshakes:
             words = REFUSED
         else:
             words = NO_KEYS if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL else WRONG_KEY
-        trouble = words.format(self._endpoint)
+        trouble = words.format(self._endpoint, self._section)
         if trouble != self.trouble:
             self.trouble = trouble
             log.warning("%s", trouble)

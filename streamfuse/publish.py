@@ -19,11 +19,11 @@ import zmq
 
 from streamfuse.audience import Audience, OneReader
 from streamfuse.clock import boot_id, now_ns, wall_from_monotonic_ns
-from streamfuse.curve import Doorkeeper, PublisherKeys
+from streamfuse.curve import PublisherKeys, open_bound
 from streamfuse.errors import StreamfuseError, UserError, WireError
 from streamfuse.frames import FusedFrame, Reason
 from streamfuse.outbox import BoundedQueue, NewestSlots, Outbox
-from streamfuse.sockets import Peers, Socket, Waker, bind, close_socket, free_ipc_file, is_local, open_socket
+from streamfuse.sockets import Peers, Waker, close_socket, free_ipc_file
 from streamfuse.wire import (
     STREAMS,
     Bye,
@@ -84,7 +84,6 @@ class Publisher:
         on_dropped: Dropped | None = None,
         sources: SourceStates | None = None,
     ) -> None:
-        _check_reach(endpoint, curve)
         _check(rig, codec, jpeg_quality, mode)
         self.rig = rig
         self.session = uuid.uuid4().hex[:16]
@@ -102,7 +101,9 @@ class Publisher:
         self._audience: Audience = Audience(rig) if mode == "pub" else OneReader(rig, streams)
         self._closing = threading.Event()
         self._give_up_ns = 0
-        self._socket, self._doorkeeper, self.endpoint = _bound(mode, endpoint, curve)
+        self._socket, self._doorkeeper, self.endpoint = open_bound(
+            zmq.XPUB if mode == "pub" else zmq.PUSH, endpoint, curve
+        )
         self._peers = Peers(self._socket) if mode == "push" and not endpoint.startswith("inproc") else None
         self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
@@ -313,31 +314,6 @@ class Publisher:
             self._doorkeeper.close()
         close_socket(self._socket, max(0, (self._give_up_ns - now_ns()) // 1_000_000))
         free_ipc_file(self.endpoint)
-
-
-def _bound(mode: str, endpoint: str, curve: PublisherKeys | None) -> tuple[Socket, Doorkeeper | None, str]:
-    bound = open_socket(zmq.XPUB if mode == "pub" else zmq.PUSH, endpoint)
-    doorkeeper: Doorkeeper | None = None
-    try:
-        doorkeeper = curve.lock(bound, endpoint) if curve else None
-        if mode == "pub":
-            bound.setsockopt(zmq.XPUB_VERBOSER, 1)
-        return bound, doorkeeper, bind(bound, endpoint)
-    except BaseException:
-        if doorkeeper is not None:
-            doorkeeper.close()
-        close_socket(bound)
-        raise
-
-
-def _check_reach(endpoint: str, curve: PublisherKeys | None) -> None:
-    """Beyond this machine with keys only, and over tcp."""
-    if not is_local(endpoint) and (curve is None or not endpoint.startswith("tcp://")):
-        raise UserError(
-            f"cannot publish on {endpoint}: other machines could connect, and messages would not be encrypted; set "
-            "publish.curve with a tcp:// endpoint (`streamfuse keys DIR` makes the keys), or publish on "
-            "tcp://127.0.0.1:PORT or ipc:///tmp/NAME"
-        )
 
 
 def _check(rig: str, codec: str, jpeg_quality: int, mode: str) -> None:

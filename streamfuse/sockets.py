@@ -92,14 +92,19 @@ def monitor_event(events: Socket) -> int:
     return event
 
 
-def open_socket(kind: int, endpoint: str) -> Socket:
-    """A socket with the options both ends share, in a context of its own (inproc needs the process-wide one)."""
+def open_socket(kind: int, endpoint: str, *, most_bytes: int = MAX_MESSAGE_BYTES) -> Socket:
+    """A socket with the options both ends share, in a context of its own (inproc needs the process-wide one).
+
+    Who sends a message of more than `most_bytes` is hung up on.
+    """
     context = _shared_context() if endpoint.startswith("inproc://") else zmq.Context[Socket]()
     opened = context.socket(kind)
     opened.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
     opened.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-    opened.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-    if kind in (zmq.XPUB, zmq.SUB):
+    opened.setsockopt(zmq.MAXMSGSIZE, most_bytes)
+    if kind == zmq.XPUB:
+        opened.setsockopt(zmq.XPUB_VERBOSER, 1)
+    if kind in (zmq.XPUB, zmq.SUB, zmq.ROUTER):
         # A PULL reader may rest for minutes, and while its queue is full it cannot answer.
         opened.setsockopt(zmq.HEARTBEAT_IVL, PEER_TICK_MS)
         opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_GONE_MS)
@@ -120,24 +125,24 @@ def close_socket(opened: Socket, linger_ms: int = 0) -> None:
         ending.join(linger_ms / 1000 + GRACE_S)
 
 
-def bind(bound: Socket, endpoint: str) -> str:
+def bind(bound: Socket, endpoint: str, *, action: str = "publish on") -> str:
     """Bind and return the resolved endpoint; UserError when it is in use, malformed or not of this machine."""
-    _check_ipc(endpoint)
-    _check_port("publish on", endpoint)
+    _check_ipc(action, endpoint)
+    _check_port(action, endpoint)
     try:
         bound.bind(_wildcard(endpoint))
     except zmq.ZMQError as error:
-        raise _cannot("publish on", endpoint, error) from error
+        raise _cannot(action, endpoint, error) from error
     return bound.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
-def connect(connected: Socket, endpoint: str) -> None:
-    """Connect, now or when the publisher appears; UserError for a malformed endpoint."""
-    _check_port("subscribe to", endpoint)
+def connect(connected: Socket, endpoint: str, *, action: str = "subscribe to") -> None:
+    """Connect, now or when the other end appears; UserError for a malformed endpoint."""
+    _check_port(action, endpoint)
     try:
         connected.connect(endpoint)
     except zmq.ZMQError as error:
-        raise _cannot("subscribe to", endpoint, error) from error
+        raise _cannot(action, endpoint, error) from error
 
 
 def is_local(endpoint: str) -> bool:
@@ -176,20 +181,20 @@ def _check_port(action: str, endpoint: str) -> None:
         raise UserError(f"cannot {action} {endpoint}: ports end at {LAST_PORT}")
 
 
-def _check_ipc(endpoint: str) -> None:
+def _check_ipc(action: str, endpoint: str) -> None:
     """ZeroMQ would remove whatever lies at the path; only the socket file of a dead process may go."""
     path = ipc_path(endpoint)
     if path is None:
         return
     if not path.parent.is_dir():
-        raise UserError(f"cannot publish on {endpoint}: there is no folder {path.parent}; create it or choose another")
+        raise UserError(f"cannot {action} {endpoint}: there is no folder {path.parent}; create it or choose another")
     if not path.exists():
         return
     if not path.is_socket():
-        raise UserError(f"cannot publish on {endpoint}: {path} is an ordinary file; choose another path")
+        raise UserError(f"cannot {action} {endpoint}: {path} is an ordinary file; choose another path")
     if _answers(path):
         raise UserError(
-            f"cannot publish on {endpoint}: another process is using it; stop that one or choose another path"
+            f"cannot {action} {endpoint}: another process is using it; stop that one or choose another path"
         )
 
 
