@@ -14,6 +14,7 @@ The first of these names loads numpy, pyzmq and msgspec, nothing heavier; the co
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamfuse.depthlink.client import DepthLink
     from streamfuse.errors import StreamfuseError, UserError, WireError
     from streamfuse.frames import Clock, FusedFrame, Reason, State
     from streamfuse.publish import Publisher
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Clock",
+    "DepthLink",
     "FusedFrame",
     "Publisher",
     "Reason",
@@ -37,8 +39,9 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from streamfuse import errors, frames, publish, subscribe
+    from streamfuse.depthlink import client
 
-    return next(getattr(home, name) for home in (errors, frames, publish, subscribe) if hasattr(home, name))
+    return next(getattr(home, name) for home in (errors, frames, publish, subscribe, client) if hasattr(home, name))
 
 
 def __dir__() -> list[str]:

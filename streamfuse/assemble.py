@@ -5,6 +5,7 @@ Every function is a plain choice; heavy libraries load inside the branch that ne
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -148,9 +149,10 @@ def open_registrar(
     size, fit = config.output.size, config.output.fit
     asked = config.registration
     if config.rig is None and cameras.rig is None:
-        if asked.depth_m is not None or asked.correct == "follow":
+        if asked.depth_m is not None or asked.correct == "follow" or asked.link:
             raise UserError(
-                "register.depth_m and register.correct: follow need a rig file, and the run file names none"
+                "register.depth_m, register.link and register.correct: follow need a rig file, and the run file names "
+                "none"
             )
         return StretchRegistrar(thermal.size, rgb.size, size=size, fit=fit)
     return Registrar(rig, size=size, fit=fit, thermal_size=thermal.size, rgb_size=rgb.size, depth_m=asked.depth_m)
@@ -166,6 +168,16 @@ def open_correction(
     if asked == "off" or cameras.deterministic or isinstance(registrar, StretchRegistrar):
         return None
     return Correction(registrar, apply=asked == "follow")
+
+
+def open_depth_link(config: RunConfig, registrar: Registrar | StretchRegistrar) -> AbstractContextManager[object]:
+    """Who answers other processes that ask for a depth; nobody unless the run file says where."""
+    link = config.registration.link
+    if link is None or isinstance(registrar, StretchRegistrar):
+        return nullcontext()
+    from streamfuse.depthlink.server import DepthServer
+
+    return DepthServer(link.endpoint, registrar, curve=open_keys(config, link.curve) if link.curve else None)
 
 
 def open_matcher(match: MatchConfig, rig: Rig, thermal: SourceInfo, rgb: SourceInfo) -> PairMatcher:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from streamfuse.calibrate.commands import app as calibrate
+from streamfuse.depthlink.commands import depth
 from streamfuse.terminal import Json, console, finish
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calibrate, name="calibrate")
+app.command()(depth)
 
 Data = Annotated[Path | None, typer.Option(help="Folder that holds the data sets; else as the file says.")]
 Seconds = Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds.")]

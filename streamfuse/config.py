@@ -109,12 +109,27 @@ def _word(value: object) -> object:
     return "off" if value is False else value
 
 
+class CurveConfig(Section):
+    """Encryption with the keys that `streamfuse keys` makes."""
+
+    secret_key_file: str  # the publisher's
+    clients: str  # folder or file of the public keys that may read; `any`: whoever knows the publisher's key
+
+
+class LinkConfig(Section):
+    """Where other processes may ask for another depth, and see which one is in force."""
+
+    endpoint: str  # e.g. tcp://127.0.0.1:5557
+    curve: CurveConfig | None = None  # a public endpoint (tcp://*:5557) needs it; `clients` may ask
+
+
 class RegisterConfig(Section):
     """Needs a rig file; without one nothing is known of depth or drift."""
 
     depth_m: Positive | None = None  # of the plane at which both images meet (.inf: far away); the rig's working depth
     correct: Annotated[Literal["off", "watch", "follow"], BeforeValidator(_word)] = "watch"
     # drift: not measured, measured and said, or corrected too
+    link: LinkConfig | None = None  # asked from outside while it runs; nobody can where it is left out
 
 
 class ToneConfig(Section):
@@ -127,13 +142,6 @@ class FuseConfig(Section):
     engine: str = "auto"  # tensorrt, inductor, openvino, eager: the best that is here; said in every message
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"  # auto: what the engine computes fastest
     threads: Annotated[int, Field(ge=1, le=64)] = 1
-
-
-class CurveConfig(Section):
-    """Encryption with the keys that `streamfuse keys` makes."""
-
-    secret_key_file: str  # the publisher's
-    clients: str  # folder or file of the public keys that may read; `any`: whoever knows the publisher's key
 
 
 class PublishConfig(Section):

@@ -177,6 +177,7 @@ def run(
         fuser = opened.enter_context((fusion or assemble.open_fusion)(config))
         fuser.prepare(registrar.warp)
         correction = assemble.open_correction(config, found, registrar, fuser)
+        opened.enter_context(assemble.open_depth_link(config, registrar))
         publisher = functools.partial(assemble.open_publisher, config, rig, fuser, sources=lambda: health.states)
         flow = _Flow(
             intake=intake,

@@ -81,6 +81,12 @@ class Registrar:
         return self._asked.depth_m
 
     @property
+    def regions(self) -> dict[str, tuple[Box, float]]:
+        """Box and depth of every region asked for, by name; where two overlap, the later one counts."""
+        with self._lock:
+            return dict(self._regions)
+
+    @property
     def confidence(self) -> float:
         return self._current[1]
 

@@ -18,8 +18,8 @@ HOMES = {  # a heavy library -> the only places that may import it
     "torch": {"fuse", "models", "training", "evaluation", "doctor", "bench", "roofline"},
     "matplotlib": {"evaluation", "bench", "roofline", "calibrate"},
     "av": {"sources"},
-    "zmq": {"publish", "subscribe", "sockets", "outbox", "keys", "curve", "handshakes", "doctor", "bench"},
-    "typer": {"commands", "calibrate", "terminal"},
+    "zmq": {"publish", "subscribe", "sockets", "outbox", "keys", "curve", "handshakes", "depthlink", "doctor", "bench"},
+    "typer": {"commands", "calibrate", "depthlink", "terminal"},
     "gi": {"sources", "doctor"},
     "yaml": {"yamlfile"},
 }

@@ -64,7 +64,7 @@ def run_file(folder: Path, **changes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["", "demo", "run", "fuse", "subscribe", "doctor", "calibrate align"])
+@pytest.mark.parametrize("command", ["", "demo", "run", "fuse", "subscribe", "depth", "doctor", "calibrate align"])
 def test_help_explains_every_command_and_option(command):
     done = subprocess.run(
         [sys.executable, "-m", "streamfuse", *command.split(), "--help"], capture_output=True, text=True, check=True
