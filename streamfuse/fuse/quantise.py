@@ -2,8 +2,8 @@
 
 Only convolutions: they are what costs time, and the arithmetic around them (tone, warp, bands, colour) is what a
 picture's quality hangs on. Some stay as they are: the last ones, whose output is the picture or its gains, what is
-only added on the way into them, and those of one pixel, which speak for the whole image, so that their error shifts
-all of it (docs/engines.md has what each costs). This is the one place that loads NNCF.
+only added on the way into them, those of one pixel, which speak for the whole image, so that their error shifts
+all of it (docs/engines.md has what each costs), and those of one channel. This is the one place that loads NNCF.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def kept(model: Any) -> list[str]:
     """The names of the convolutions that are not quantised."""
     last = feeding(model.get_results())
     staying = [*last, *feeding(last, through={"Add"}), *of_one_pixel(model), *of_one_channel(model)]
-    return [node.get_friendly_name() for node in staying]
+    return list(dict.fromkeys(node.get_friendly_name() for node in staying))
 
 
 def feeding(nodes: Sequence[Any], through: Collection[str] = ()) -> list[Any]:
@@ -78,7 +78,8 @@ def of_one_pixel(model: Any) -> list[Any]:
 
 
 def of_one_channel(model: Any) -> list[Any]:
-    """The convolutions of a single channel, which cost nothing anyway."""
+    """The convolutions of a single channel: they cost little, and of what they enlarge (`models.glare`) few examples
+    hold more than one value, whose range would cut off all others."""
     return [node for node in convolutions(model) if node.get_input_shape(0)[1] == 1]
 
 
