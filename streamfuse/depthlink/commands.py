@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def depth(
     endpoint: Annotated[str, typer.Argument(help="register.link.endpoint of a run, e.g. tcp://127.0.0.1:5557.")],
     depth_m: Annotated[
-        float | None, typer.Argument(metavar="[DEPTH]", help="Metres; inf: far away; left out: only say what is.")
+        float | None, typer.Argument(metavar="DEPTH", help="Metres; inf: far away; left out: only say what is.")
     ] = None,
     region: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Only in this box, in output pixels.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the region: tells several apart, replaces one.")] = None,
