@@ -20,12 +20,14 @@ WHITE = (0.9, 0.98)
 """From where on the visible image counts as blown out, and where it does fully."""
 DARKENED = 0.35
 """So much of the visible image is taken away where all conditions hold fully."""
-WARMER = 0.02
-"""Than the whole thermal image's mean, of 1."""
+WARMER = (0.02, 0.06)
+"""Than the whole thermal image's mean, of 1: from where on a cell counts as warm, and where it does fully."""
 ROUGH = 1 / 40
 """So much more texture (mean deviation, of 1) than the visible image has counts fully."""
 REACH = 9
 """Cells of the square that is darkened around what is warm: what stands out needs surroundings to stand out from."""
+ENOUGH = 1 / 8
+"""Share of that square that must be hidden for its middle to be darkened fully: a target is smaller than the square."""
 SOFT = 5
 """Cells over which the shade fades."""
 
@@ -53,11 +55,11 @@ def shade(cells: Tensor) -> Tensor:
     means = around(cells, (3, 3))
     # mean deviation from the surroundings, as exact in a short mantissa as a variance would not be
     texture = around((cells - means).abs(), (3, 3))
-    blown = _ramp((cells[:, 1:] - WHITE[0]) / (WHITE[1] - WHITE[0]))
-    hidden = _ramp((texture[:, :1] - texture[:, 1:]) / ROUGH)
-    hot = _ramp(25 * (means[:, :1] - cells[:, :1].mean(dim=(2, 3), keepdim=True) - WARMER))
+    blown = _ramp(cells[:, 1:], *WHITE)
+    hidden = _ramp(texture[:, :1] - texture[:, 1:], 0, ROUGH)
+    hot = _ramp(means[:, :1] - cells[:, :1].mean(dim=(2, 3), keepdim=True), *WARMER)
     near = around(around(blown * hidden * hot, (REACH, 1)), (1, REACH))
-    return around(blown * _ramp(8 * near), (SOFT, SOFT))
+    return around(blown * _ramp(near, 0, ENOUGH), (SOFT, SOFT))
 
 
 def around(cells: Tensor, sides: tuple[int, int]) -> Tensor:
@@ -66,5 +68,6 @@ def around(cells: Tensor, sides: tuple[int, int]) -> Tensor:
     return F.avg_pool2d(cells, sides, stride=1, padding=half, count_include_pad=False)
 
 
-def _ramp(cells: Tensor) -> Tensor:
-    return torch.clamp(cells, 0, 1)
+def _ramp(cells: Tensor, start: float, end: float) -> Tensor:
+    """0 up to `start`, 1 from `end` on, a line between."""
+    return ((cells - start) / (end - start)).clamp(0, 1)
