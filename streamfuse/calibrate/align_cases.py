@@ -31,7 +31,7 @@ NEAR = {
     "FLIR_05872": Box(1000, 265, 428, 310),
 }
 """Twins with two depths, and a box around the near thing: the car ahead, the car, the walkers and road sign, the truck.
-Drawn by eye on the visible images alone."""
+Drawn by eye on the visible images, knowing on what the twin lies."""
 SEED = 20261121
 Image = NDArray[Any]
 
