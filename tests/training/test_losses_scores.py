@@ -97,9 +97,19 @@ def test_complement_is_what_is_missing_of_scd_on_coarse_means():
 def test_edge_transfer_is_what_is_missing_of_qabf():
     thermal, visible = picture(6), picture(7)
     fused = torch.maximum(thermal, visible)
-    missing = 0.975 - qabf(*(255 * image for image in (fused, thermal, visible))).mean()
+    missing = 0.975 - qabf(*(255 * image for image in (fused, thermal, visible)), border="replicate").mean()
     assert float(EdgeTransferLoss()(fused, thermal, visible)) == pytest.approx(float(missing), abs=2e-3)
     assert float(EdgeTransferLoss()(torch.full_like(fused, 0.5), thermal, visible)) > 0.85
+
+
+def test_edge_transfer_wants_no_line_along_a_bright_border():
+    thermal, visible = 0.1 + 0.3 * picture(6), 0.8 + 0.2 * picture(7)
+    fused = 0.35 * thermal + 0.4 * visible
+    lined = fused.clone()
+    lined[..., 1, :] += 0.1  # the row whose difference from outside the image stands at the border
+    images = [255 * image for image in (thermal, visible)]
+    assert qabf(255 * lined, *images).mean() > qabf(255 * fused, *images).mean()  # what the score wants
+    assert EdgeTransferLoss()(lined, thermal, visible) > EdgeTransferLoss()(fused, thermal, visible)
 
 
 def test_fidelity_weighs_the_worse_source_as_asked():

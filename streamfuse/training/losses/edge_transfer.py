@@ -2,6 +2,9 @@
 
 A differentiable use of Qabf itself (Xydeas and Petrovic, Electronics Letters 36, 2000; `evaluation/edges.py`): a
 network trained with it is judged there by its own ruler, which whoever reports Qabf must say.
+
+The score takes what lies outside the image for black, so that a bright border is an edge to be kept, and a network
+trained with it draws a bright line along bright skies, into the second row. Here the images go on beyond their border.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ class EdgeTransferLoss(FusionLoss):
         super().__init__()
 
     def cost(self, fused: Tensor, thermal: Tensor, visible: Tensor) -> Tensor:
-        reached = qabf(255 * fused, 255 * thermal, 255 * visible)
+        reached = qabf(255 * fused, 255 * thermal, 255 * visible, border="replicate")
         apart, span = (thermal - visible).abs(), thermal.amax(dim=(1, 2, 3)) - thermal.amin(dim=(1, 2, 3))
         edgeless = apart.amax(dim=(1, 2, 3)) + span == 0
         return ((TOP - reached).clamp_min(0) * ~edgeless).mean()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from streamfuse.training.losses.sobel import Border, gradients
+from streamfuse.evaluation.edges import Border
+from streamfuse.training.losses.sobel import gradients
 from streamfuse.training.losses.term import FusionLoss
 
 

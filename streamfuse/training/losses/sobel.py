@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Border = Literal["replicate", "zero"]
+from streamfuse.evaluation.edges import Border, framed
 
 
 def gradients(images: Tensor, border: Border = "replicate") -> Tensor:
@@ -17,7 +15,7 @@ def gradients(images: Tensor, border: Border = "replicate") -> Tensor:
     `border`: replicate has no slope across the border; zero sees a step to black there, as a zero-padded convolution.
     Written as differences of slices: on a CPU a convolution of one channel costs six times as much.
     """
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate" if border == "replicate" else "constant")
+    padded = framed(images, border)
     across, down = padded[..., 2:] - padded[..., :-2], padded[..., 2:, :] - padded[..., :-2, :]
     along_x = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
     along_y = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
