@@ -15,7 +15,7 @@ from streamfuse.fuse.openvino import converted, settings
 from streamfuse.models import build, untrained
 from streamfuse.models.limit import limited
 from streamfuse.models.streamfuse_q import bands
-from streamfuse.models.streamfuse_s import Balance, balance, bilinear_phases
+from streamfuse.models.streamfuse_s import Balance, StreamfuseS, balance, bilinear_phases
 from streamfuse.models.weights import parameters, read_card
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "streamfuse" / "weights"
@@ -121,11 +121,12 @@ def test_in_full_darkness_the_thermal_picture_remains(model, value) -> None:
 
 
 def test_a_clear_sky_is_not_taken_for_a_dead_camera(model) -> None:
-    """A smooth bright visible image stays well above the cold sky of the thermal one, and a hot target stands out."""
+    """A smooth bright visible image counts for half at least, in -q for a third, and a hot target stands out."""
     sky = 0.6 + 0.05 * torch.linspace(-1, 1, HEIGHT).view(1, 1, -1, 1).expand(1, 1, HEIGHT, WIDTH)
     cold = scene(3, 0.05, 0.35)
     fused = run(model, cold, sky)
-    assert fused.mean() > (cold.mean() + sky.mean()) / 2
+    least = 1 / 2 if isinstance(model, StreamfuseS) else 1 / 3
+    assert fused.mean() > cold.mean() + least * (sky.mean() - cold.mean())
     cold[..., 40:48, 60:72] = 0.95
     hot = run(model, cold, sky)[0, 0]
     assert hot[42:46, 63:69].min() > hot[30:36, 50:80].max() + 0.1
@@ -139,6 +140,15 @@ def test_a_hot_target_in_the_dark_is_bright_and_without_rims(model) -> None:
     assert fused[44:56, 63:67].min() > 0.75
     assert ring.mean() < 0.35
     assert fused.min() > ring.mean() - 0.1
+
+
+def test_a_bright_sky_gets_no_line_along_the_border(model) -> None:
+    """As Qabf rewards it; the weights that were trained with that had one of 4 levels here (docs/quality.md)."""
+    thermal, visible = scene(1, 0.3, 0.8), scene(2, 0.2, 0.7)
+    thermal[..., : HEIGHT // 2, :] = 0.1 + 0.01 * scene(3)[..., : HEIGHT // 2, :]
+    visible[..., : HEIGHT // 2, :] = 0.93 + 0.02 * scene(4)[..., : HEIGHT // 2, :]
+    first, second, _, fourth = run(model, thermal, visible)[0, 0, :4]
+    assert (second - (first + fourth) / 2).median().abs() < 2.5 / 255
 
 
 def test_text_of_the_visible_image_stays_readable_over_a_warm_wall(model) -> None:
