@@ -1,10 +1,11 @@
-"""Looks: what the field's scores do not see. Hot targets, mottled flat regions, rims. NumPy and OpenCV, one image.
+"""Looks: what the field's scores do not see: hot targets, flat regions, skies, rims. NumPy and OpenCV, one image.
 
 All grey levels are 0..255. The targets beside them are what a fused image should reach for an observer's sake.
 
 hot        local contrast of the fused image on thermal-hot regions, as a share of the thermal image's (>= 0.8)
 inverted   share of those regions that the fused image shows darker than their surroundings (0)
 flat       gradient energy where both sources are flat, relative to the livelier source there (<= 1.1)
+sky        how much of the light of a bright flat visible sky is left before a colder thermal one (>= 0.5)
 overshoot  99th percentile of how far the fused image leaves the local range of both sources, levels (<= 3)
 rim        the same without what the surroundings share: a veil or a gain is no rim, a halo is one
 """
@@ -29,6 +30,8 @@ LEAST_CONTRAST = 5.0
 FLAT_WINDOW = 9
 FLAT_SLOPE = 2.0
 """Root mean square gradient, levels per pixel, up to which a window counts as flat."""
+SKY_LEVEL, SKY_LIGHT, SKY_SHARE = 180, 80, 0.02
+"""A sky: as bright as this in the visible image, brighter than thermal by so many levels, over so much of the image."""
 ROUNDING = 1 / 12
 """Gradient energy that rounding to whole levels alone makes: added to both sides, so that black is no zero."""
 RANGE_WINDOW = 7
@@ -36,11 +39,11 @@ VEIL_WINDOW = 31
 
 
 def looks(fused: Grey, thermal: Grey, visible: Grey) -> dict[str, float]:
-    """The five figures of one triple of H W uint8; nan where an image offers no such region."""
+    """The six figures of one triple of H W uint8; nan where an image offers no such region."""
     hot, inverted = hot_contrast(fused, thermal)
     overshoot, rim = overshoots(fused, thermal, visible)
-    flat = flat_energy(fused, thermal, visible)
-    return {"hot": hot, "inverted": inverted, "flat": flat, "overshoot": overshoot, "rim": rim}
+    flat, sky = flat_energy(fused, thermal, visible), sky_light(fused, thermal, visible)
+    return {"hot": hot, "inverted": inverted, "flat": flat, "sky": sky, "overshoot": overshoot, "rim": rim}
 
 
 def hot_contrast(fused: Grey, thermal: Grey) -> tuple[float, float]:
@@ -82,6 +85,19 @@ def flat_energy(fused: Grey, thermal: Grey, visible: Grey) -> float:
     if not here.any():
         return float("nan")
     return float((energies[0][here].mean() + ROUNDING) / (livelier[here].mean() + ROUNDING))
+
+
+def sky_light(fused: Grey, thermal: Grey, visible: Grey) -> float:
+    """By how much the sky of the fused image is brighter than that of thermal, as a share of what visible's is.
+
+    Sky: both sources are flat, visible has at least 180 levels and 80 more than thermal, over 2 % of the image.
+    """
+    light = visible.astype(np.float32) - thermal
+    flat = np.maximum(_energy(thermal), _energy(visible)) <= FLAT_SLOPE**2
+    here = flat & (visible >= SKY_LEVEL) & (light >= SKY_LIGHT)
+    if here.mean() < SKY_SHARE:
+        return float("nan")
+    return float((fused[here].astype(np.float32) - thermal[here]).mean() / light[here].mean())
 
 
 def overshoots(fused: Grey, thermal: Grey, visible: Grey) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from streamfuse.evaluation.structure import Over, ms_ssim, ssim_of_each
 
 FIELD = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM", "SSIM255", "MSSSIM")
 """The columns that published tables have; more is better in each."""
-LOOKS = ("hot", "inverted", "flat", "overshoot", "rim")
+LOOKS = ("hot", "inverted", "flat", "sky", "overshoot", "rim")
 COLUMNS = (*FIELD, "VIFmin", *LOOKS)
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamfuse.evaluation.looks import flat_energy, hot_contrast, looks, overshoots
+from streamfuse.evaluation.looks import flat_energy, hot_contrast, looks, overshoots, sky_light
 
 
 def scene(size=(120, 160)):
@@ -63,6 +63,24 @@ def test_flat_energy_sees_mottling_where_both_sources_are_flat_and_nowhere_else(
     assert math.isnan(flat_energy(everywhere, everywhere, everywhere))
 
 
+def day(sky):
+    """A sky of that level over a lively ground."""
+    image = noisy(np.full((120, 160), 100), 30)
+    image[:50] = sky
+    return image
+
+
+def test_sky_is_the_share_of_light_that_is_left():
+    thermal, visible = day(20), day(240)
+    assert sky_light(visible, thermal, visible) == pytest.approx(1)
+    assert sky_light(thermal, thermal, visible) == pytest.approx(0)
+    assert sky_light(day(75), thermal, visible) == pytest.approx(0.25, abs=0.01)
+    clouds = visible.copy()
+    clouds[:50] = noisy(clouds[:50], 20)
+    for no_sky in ((day(200), visible), (day(0), day(150)), (thermal, clouds), (thermal, noisy(visible * 0 + 100, 30))):
+        assert math.isnan(sky_light(visible, *no_sky))
+
+
 def test_nothing_between_the_sources_overshoots():
     thermal, visible = scene()
     for fused in (thermal, visible, np.maximum(thermal, visible), (thermal // 2 + visible // 2)):
@@ -86,5 +104,5 @@ def test_a_veil_overshoots_but_is_no_rim_and_a_halo_is_both():
     assert dark[1] > 15
 
 
-def test_looks_has_its_five_figures():
-    assert list(looks(*[scene()[0]] * 3)) == ["hot", "inverted", "flat", "overshoot", "rim"]
+def test_looks_has_its_six_figures():
+    assert list(looks(*[scene()[0]] * 3)) == ["hot", "inverted", "flat", "sky", "overshoot", "rim"]
