@@ -15,6 +15,7 @@ from pydantic import create_model, field_validator, model_validator
 from streamfuse.config import Section
 from streamfuse.training.losses.angular import AngularLoss
 from streamfuse.training.losses.complement import ComplementLoss
+from streamfuse.training.losses.daylight import DaylightLoss
 from streamfuse.training.losses.directional import DirectionalGradientLoss
 from streamfuse.training.losses.edge_transfer import EdgeTransferLoss
 from streamfuse.training.losses.fidelity import FidelityLoss
@@ -45,6 +46,7 @@ TERMS: dict[str, type[FusionLoss]] = {
     "fidelity": FidelityLoss,
     "overshoot": OvershootLoss,
     "salience": SalienceLoss,
+    "daylight": DaylightLoss,
     "temporal": TemporalConsistencyLoss,
 }
 """Every term by its name in loss files and logs."""

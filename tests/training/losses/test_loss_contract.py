@@ -55,6 +55,7 @@ def test_every_term_is_in_this_table_or_has_its_own_tests() -> None:
         "edge_transfer",
         "fidelity",
         "overshoot",
+        "daylight",  # test_loss_sources.py
     }  # test_losses_scores.py has the rest
     assert {name for name, _ in SETTINGS} == TERMS.keys() - elsewhere
 

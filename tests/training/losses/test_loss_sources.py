@@ -1,4 +1,4 @@
-"""Intensity, block weights, Laplacian, salience and the veil: which source is wanted how much."""
+"""Intensity, block weights, Laplacian, salience, daylight and the veil: which source is wanted how much."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from loss_images import flat, noise, slope, smooth
 
+from streamfuse.training.losses.daylight import DaylightLoss
 from streamfuse.training.losses.intensity import IntensityLoss
 from streamfuse.training.losses.laplacian import LaplacianGradientLoss, laplacian
 from streamfuse.training.losses.salience import SalienceLoss
@@ -150,3 +151,32 @@ def test_what_is_cold_or_hardly_warm_is_no_target() -> None:
 def test_salience_looks_at_contrast_and_not_at_brightness() -> None:
     thermal, lost = walker(0.8, 0.3), flat(0.9, 80, 90)
     assert float(SalienceLoss()(walker(0.6, 0.1), thermal, lost)) == pytest.approx(0, abs=1e-6)
+
+
+def street(sky: float) -> torch.Tensor:
+    """A sky above a lively street."""
+    scene = noise(count=1, height=80, width=90)
+    scene[..., :40, :] = sky
+    return scene
+
+
+def test_a_bright_sky_as_dark_as_the_thermal_one_costs_one() -> None:
+    thermal, visible = street(0.1), street(0.9)
+    loss = DaylightLoss(share=0.5)
+    assert float(loss(thermal, thermal, visible)) == pytest.approx(1, abs=0.02)
+    assert float(loss(street(0.3), thermal, visible)) == pytest.approx(0.5, abs=0.02)
+    assert float(loss(street(0.5), thermal, visible)) == pytest.approx(0, abs=1e-6), "half of the light is enough"
+    slopes = slope(loss, street(0.3), thermal, visible)
+    assert slopes[..., :30, :].max() < 0, "brighter is better, everywhere in it"
+    assert slopes[..., 46:, :].abs().max() == 0
+    dim, thermal, visible = (image.double()[..., 36:44, :12] for image in (street(0.3), thermal, visible))
+    assert torch.autograd.gradcheck(lambda image: DaylightLoss(window=3)(image, thermal, visible), dim.requires_grad_())
+
+
+@pytest.mark.parametrize(
+    ("thermal", "visible"),
+    [(street(0.8), street(0.9)), (street(0.9), street(0.2)), (street(0.1), noise(count=1, height=80, width=90))],
+    ids=["warm", "night", "lively"],
+)
+def test_what_is_not_bright_and_smooth_is_no_sky(thermal: torch.Tensor, visible: torch.Tensor) -> None:
+    assert float(DaylightLoss()(flat(0, 80, 90), thermal, visible)) == 0
