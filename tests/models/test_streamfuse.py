@@ -15,7 +15,7 @@ from streamfuse.fuse.openvino import converted, settings
 from streamfuse.models import build, untrained
 from streamfuse.models.limit import limited
 from streamfuse.models.streamfuse_q import bands
-from streamfuse.models.streamfuse_s import Balance, StreamfuseS, balance, bilinear_phases
+from streamfuse.models.streamfuse_s import Balance, balance, bilinear_phases
 from streamfuse.models.weights import parameters, read_card
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "streamfuse" / "weights"
@@ -121,12 +121,11 @@ def test_in_full_darkness_the_thermal_picture_remains(model, value) -> None:
 
 
 def test_a_clear_sky_is_not_taken_for_a_dead_camera(model) -> None:
-    """A smooth bright visible image counts for half at least, in -q for a third, and a hot target stands out."""
+    """A smooth bright visible image counts for half at least, and a hot target stands out."""
     sky = 0.6 + 0.05 * torch.linspace(-1, 1, HEIGHT).view(1, 1, -1, 1).expand(1, 1, HEIGHT, WIDTH)
     cold = scene(3, 0.05, 0.35)
     fused = run(model, cold, sky)
-    least = 1 / 2 if isinstance(model, StreamfuseS) else 1 / 3
-    assert fused.mean() > cold.mean() + least * (sky.mean() - cold.mean())
+    assert fused.mean() > (cold.mean() + sky.mean()) / 2
     cold[..., 40:48, 60:72] = 0.95
     hot = run(model, cold, sky)[0, 0]
     assert hot[42:46, 63:69].min() > hot[30:36, 50:80].max() + 0.1

@@ -43,15 +43,16 @@ def test_the_shipped_training_files_are_the_recipes_of_the_shipped_weights(varia
         load_training(shipped_path(f"configs/{name}{variant}.yaml")) for name in ("train", "train-balance")
     )
     card = read_card(shipped_path(f"weights/{model}.safetensors"))
+    second = f"streamfuse train configs/train-balance{variant}.yaml --start {model}"
     assert recipe.model == model
-    assert (card.model, card.steps, card.seed) == (recipe.model, recipe.steps, recipe.seed)
+    assert card.command == f"{second} --seed {recipe.seed} --steps {card.steps}"
+    assert (card.model, card.seed) == (recipe.model, recipe.seed)
     assert (card.loss_name, card.loss) == ("CombinedGradientLoss", recipe.loss.weights())
     assert [(one.name, one.licence) for one in card.data] == [(one.folder, one.licence) for one in recipe.sets]
     assert card.terms == recipe.terms
     assert card.start.startswith(f"{first.model}@")
-    assert card.start.endswith(
-        f"({first.steps} steps: streamfuse train configs/train{variant}.yaml --seed {card.seed})"
-    )
+    assert f"({recipe.steps} steps: {second}.safetensors --seed {card.seed}), which" in card.start
+    assert f"({first.steps} steps: streamfuse train configs/train{variant}.yaml --seed {card.seed})" in card.start
     assert (first.model, first.sets, first.seed) == (recipe.model, recipe.sets, recipe.seed)
 
 
