@@ -23,9 +23,9 @@ def plot_means(
     path: Path, means: Mapping[str, Mapping[str, float]], judged: Sequence[str], known: Peers | None = None
 ) -> None:
     """Write the picture: methods in `judged` red, baselines and peers grey. Raises UserError where it cannot."""
-    columns = list(next(iter(means.values())))
     rows = {**(known.rows if known else {}), **means}
-    told = {column: _told(rows, column) for column in columns}
+    told = {column: _told(rows, column) for column in next(iter(means.values()))}
+    columns = [column for column, figures in told.items() if figures] or list(told)  # e.g. no image has a sky
     lines = [max(len(told[name]) for name in columns[at : at + ACROSS]) for at in range(0, len(columns), ACROSS)]
     heights = [LINE_HEIGHT * (count + 4) for count in lines]
     across = min(ACROSS, len(columns))
