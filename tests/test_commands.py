@@ -84,7 +84,8 @@ def test_the_demo_balances_its_ledgers_and_measures_what_a_consumer_got(tmp_path
     )
     assert told["matched"] + sum(told["lone"].values()) == told["published"] + sum(told["outputs_dropped"].values())
     assert told["received"] > 100
-    assert told["received"] + told["lost"] == told["published"] + sum(told["outputs_dropped"].values())
+    # an output that is dropped before the first or after the last one that was sent leaves no gap to be seen
+    assert 0 <= told["received"] + told["lost"] - told["published"] <= sum(told["outputs_dropped"].values())
     assert set(told["latency_ms"]) == {"p50", "p95", "p99", "n"}
     assert told["latency_ms"]["n"] == told["received"]
     assert {"captured", "matched", "registered", "fused", "sent", "received"} <= set(told["stages_ms"])
