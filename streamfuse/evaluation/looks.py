@@ -79,21 +79,21 @@ def flat_energy(fused: Grey, thermal: Grey, visible: Grey) -> float:
 
     Flat: root mean square gradient of at most 2 levels per pixel in the 9 x 9 window, in both sources.
     """
-    energies = [_energy(image) for image in (fused, thermal, visible)]
-    livelier = np.maximum(energies[1], energies[2])
+    livelier = _livelier(thermal, visible)
     here = livelier <= FLAT_SLOPE**2
     if not here.any():
         return float("nan")
-    return float((energies[0][here].mean() + ROUNDING) / (livelier[here].mean() + ROUNDING))
+    return float((_energy(fused)[here].mean() + ROUNDING) / (livelier[here].mean() + ROUNDING))
 
 
 def sky_light(fused: Grey, thermal: Grey, visible: Grey) -> float:
     """By how much the sky of the fused image is brighter than that of thermal, as a share of what visible's is.
 
-    Sky: both sources are flat, visible has at least 180 levels and 80 more than thermal, over 2 % of the image.
+    All H W uint8. Sky: both sources are flat as in `flat_energy`, visible has at least 180 levels and 80 more than
+    thermal; nan where that is less than 2 % of the image.
     """
     light = visible.astype(np.float32) - thermal
-    flat = np.maximum(_energy(thermal), _energy(visible)) <= FLAT_SLOPE**2
+    flat = _livelier(thermal, visible) <= FLAT_SLOPE**2
     here = flat & (visible >= SKY_LEVEL) & (light >= SKY_LIGHT)
     if here.mean() < SKY_SHARE:
         return float("nan")
@@ -132,6 +132,11 @@ def _region_contrasts(fused: Grey, thermal: Grey, hot: Mask) -> list[tuple[float
             there, here = (float(image[crop][inside].mean() - image[crop][ring].mean()) for image in (thermal, fused))
             found.append((area, there, here))
     return found
+
+
+def _livelier(thermal: Grey, visible: Grey) -> Plane:
+    """`_energy` of the source that has more of it, at every pixel."""
+    return np.maximum(_energy(thermal), _energy(visible))
 
 
 def _energy(image: Grey) -> Plane:
